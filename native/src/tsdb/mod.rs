@@ -1,0 +1,7 @@
+//! The metrics engine's kernels.
+use pyo3::prelude::*;
+
+/// Adds this module's classes and functions to `obsd._native`.
+pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
+    Ok(())
+}
