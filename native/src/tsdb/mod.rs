@@ -1,4 +1,6 @@
 //! The metrics engine's kernels.
+pub mod gorilla;
+
 use pyo3::prelude::*;
 
 /// Adds this module's classes and functions to `obsd._native`.
