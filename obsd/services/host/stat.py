@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obsd.services.host.family import Family, counter, gauge
-from obsd.services.host.sources import HostPaths, parser, read_text
+from obsd.services.host.sources import HostPaths, MalformedSourceError, parser, read_text
 
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 CPU_MODES: Final = (
@@ -65,6 +65,19 @@ def parse_stat(text: str) -> KernelStat:
         else:
             totals[word] = int(rest.split(None, 1)[0])
     return KernelStat(cpus, totals)
+
+
+def read_boot_time_s(paths: HostPaths) -> float:
+    """Unix seconds.
+
+    Raises:
+        OSError: /proc/stat is not readable.
+        MalformedSourceError: it does not have the time.
+    """
+    totals = parse_stat(read_text(paths.proc("stat"))).totals
+    if "btime" not in totals:
+        raise MalformedSourceError("parse_stat", "no line of btime")
+    return totals["btime"]
 
 
 def collect(paths: HostPaths) -> list[Family]:
