@@ -1,0 +1,105 @@
+# obsd builds with Python >= 3.11, Rust and gcc. `make help` lists the targets.
+#
+# Everything is built once and again only when its inputs change: the virtual environment and
+# what pip put into it (stamps in .venv), the native module, the wheel.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# A directory of one's own choosing is fine for cargo, but the release and the test build share it.
+export CARGO_TERM_COLOR ?= auto
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
+
+NATIVE_SOURCES := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs')
+CARGO := cargo
+MANIFEST := --manifest-path native/Cargo.toml --locked
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# --- Build ---------------------------------------------------------------------------------------
+
+.PHONY: install
+install: $(STAMPS)/obsd ## Build obsd into .venv, as .venv/bin/obsd
+
+$(STAMPS)/venv:
+	@python=$$(scripts/toolchain.sh python); "$$python" -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+# One stamp a group of requirements: build, runtime, and the optional groups of pyproject.toml.
+$(STAMPS)/deps-%: pyproject.toml | $(STAMPS)/venv
+	@echo "obsd: installing the Python packages for: $*"
+	@$(BIN)/python scripts/requirements.py $* >$(STAMPS)/$*.txt
+	@$(BIN)/pip install --quiet --requirement $(STAMPS)/$*.txt
+	@touch $@
+
+# The module is removed first, since one built for another interpreter would win over it.
+$(STAMPS)/obsd: $(NATIVE_SOURCES) pyproject.toml $(STAMPS)/deps-build $(STAMPS)/deps-runtime
+	@scripts/toolchain.sh rust
+	@echo "obsd: building the native module"
+	@rm -f obsd/_native*.so
+	@$(BIN)/maturin develop --release --locked --quiet
+	@touch $@
+
+# --- Run -----------------------------------------------------------------------------------------
+
+.PHONY: serve
+serve: install ## Run the server: make serve ARGS="--data-dir DIR"
+	@exec $(BIN)/obsd serve $(ARGS)
+
+# --- Check ---------------------------------------------------------------------------------------
+
+.PHONY: test
+test: test-native test-python ## Run every test, the Rust ones first
+
+.PHONY: test-native
+test-native: $(STAMPS)/venv
+	@scripts/toolchain.sh rust
+	$(CARGO) test $(MANIFEST) --quiet
+
+.PHONY: test-python
+test-python: install $(STAMPS)/deps-test
+	@scripts/peers.sh
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: install $(STAMPS)/deps-test $(STAMPS)/deps-lint ## Check layout, types and imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(CARGO) fmt --manifest-path native/Cargo.toml --check
+	$(CARGO) clippy $(MANIFEST) --all-targets --quiet -- -D warnings
+
+.PHONY: format
+format: $(STAMPS)/deps-lint ## Lay out the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(CARGO) fmt --manifest-path native/Cargo.toml
+
+.PHONY: bench
+bench: install $(STAMPS)/deps-test ## Compare with peers on this machine: docs/benchmarks.md
+	@scripts/peers.sh
+	$(BIN)/python -m benchmarks.remote_write $(ARGS)
+
+# --- Ship ----------------------------------------------------------------------------------------
+
+.PHONY: docs
+docs: $(STAMPS)/deps-docs ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: clean
+clean: ## Remove what was built, .venv included
+	rm -rf $(VENV) build dist site native/target obsd/_native*.so
+	find obsd tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
