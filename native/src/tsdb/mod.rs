@@ -1,9 +1,24 @@
 //! The metrics engine's kernels.
+pub mod fingerprint;
 pub mod gorilla;
+pub mod head;
+pub mod ingest;
+pub mod matcher;
+pub mod postings;
+pub mod registry;
+pub mod select;
+pub mod series_source;
+pub mod slab;
+pub mod symbols;
+
+mod python;
 
 use pyo3::prelude::*;
 
+/// The NaN that ends a series, compared by bits: Prometheus' staleness marker.
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
 /// Adds this module's classes and functions to `obsd._native`.
-pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    python::register(m)
 }

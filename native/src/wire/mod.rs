@@ -1,4 +1,9 @@
 //! Bytes from the wire to columns and back.
+pub mod histogram;
+pub mod protobuf;
+pub mod remote_write;
+pub mod varint;
+
 use pyo3::prelude::*;
 
 /// Adds this module's classes and functions to `obsd._native`.

@@ -1,0 +1,477 @@
+//! The Python face of the engine's kernels: borrow buffers, release the GIL, map errors.
+
+use super::head::{Appended, BlobKind, Head};
+use super::ingest::{self, Limits, Reason};
+use super::matcher::{Matcher, Op};
+use super::registry::{LogMark, Metadata, Registry};
+use super::select::{self, SelectError};
+use super::series_source::{ReadError, SeriesSource};
+use crate::wire::remote_write::RequestError;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use parking_lot::RwLock;
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+create_exception!(_native, CorruptError, PyException, "Stored bytes are not what was written.");
+create_exception!(_native, TooLargeError, PyException, "A body decompresses to too much.");
+
+pub fn corrupt(error: &ReadError) -> PyErr {
+    match error {
+        ReadError::Corrupt(path, detail) => CorruptError::new_err((path.clone(), detail.clone())),
+        ReadError::Chunk(e) => CorruptError::new_err((String::new(), e.to_string())),
+    }
+}
+
+fn select_error(error: SelectError) -> PyErr {
+    match error {
+        SelectError::Read(e) => corrupt(&e),
+        other => PyValueError::new_err(other.to_string()),
+    }
+}
+
+/// The series registry of one project.
+#[pyclass(name = "Registry", frozen, module = "obsd._native")]
+pub struct PyRegistry(pub Arc<Registry>);
+
+type MarkTuple = (usize, usize, usize);
+
+#[pymethods]
+impl PyRegistry {
+    #[new]
+    fn new(seed: u64) -> Self {
+        Self(Arc::new(Registry::new(seed)))
+    }
+
+    fn load(&self, py: Python<'_>, record: &[u8]) -> PyResult<()> {
+        py.detach(|| self.0.load(record))
+            .map_err(|e| CorruptError::new_err((String::new(), e.to_string())))
+    }
+
+    fn log<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, MarkTuple) {
+        let (record, mark) = py.detach(|| self.0.log());
+        (PyBytes::new(py, &record), mark.into())
+    }
+
+    fn confirm(&self, py: Python<'_>, mark: MarkTuple) {
+        py.detach(|| self.0.confirm(LogMark::from(mark)));
+    }
+
+    #[getter]
+    fn id_end(&self) -> u32 {
+        self.0.table.read().id_end()
+    }
+
+    #[getter]
+    fn series_count(&self) -> usize {
+        self.0.table.read().live()
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.table.read().size_bytes()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn decode(
+        &self,
+        py: Python<'_>,
+        body: &[u8],
+        version_2: bool,
+        decompressed_bytes: usize,
+        labels: usize,
+        name_bytes: usize,
+        value_bytes: usize,
+        new_series: usize,
+        min_ts: i64,
+        max_ts: i64,
+    ) -> PyResult<PyBatch> {
+        let limits = Limits {
+            decompressed_bytes,
+            labels,
+            name_bytes,
+            value_bytes,
+            new_series,
+            min_ts,
+            max_ts,
+        };
+        let batch = py.detach(|| ingest::decode(&self.0, body, version_2, &limits));
+        batch.map(|b| PyBatch(Arc::new(b))).map_err(|e| match e {
+            RequestError::TooLarge(_) => TooLargeError::new_err(e.to_string()),
+            other => PyValueError::new_err(other.to_string()),
+        })
+    }
+
+    /// Ids of the series that satisfy any of the selectors, sorted by labels.
+    fn select<'py>(
+        &self,
+        py: Python<'py>,
+        selectors: Vec<Vec<(String, String, String)>>,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let selectors = compile(selectors)?;
+        let ids = py.detach(|| {
+            let ids = self.0.select(&selectors);
+            let mut ids: Vec<u32> = ids.iter().collect();
+            let table = self.0.table.read();
+            ids.sort_by(|a, b| table.compare(*a, *b));
+            ids
+        });
+        Ok(ids.into_pyarray(py))
+    }
+
+    /// Label pairs of each series.
+    fn labels<'py>(
+        &self,
+        py: Python<'py>,
+        ids: PyReadonlyArray1<'py, u32>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let table = self.0.table.read();
+        let mut strings: hashbrown::HashMap<u32, Bound<'py, PyString>> = hashbrown::HashMap::new();
+        let list = PyList::empty(py);
+        for &id in ids.as_slice()? {
+            if id >= table.id_end() {
+                return Err(PyValueError::new_err(format!("no series {id}")));
+            }
+            let mut pairs = Vec::new();
+            for (name, value) in table.pairs(id) {
+                let mut text = |symbol: u32| {
+                    strings
+                        .entry(symbol)
+                        .or_insert_with(|| PyString::new(py, table.symbols.get(symbol)))
+                        .clone()
+                };
+                pairs.push(PyTuple::new(py, [text(name), text(value)])?);
+            }
+            list.append(PyTuple::new(py, pairs)?)?;
+        }
+        Ok(list)
+    }
+
+    /// Names of the labels on these series, or on any; sorted.
+    #[pyo3(signature = (ids=None))]
+    fn label_names(
+        &self,
+        py: Python<'_>,
+        ids: Option<PyReadonlyArray1<'_, u32>>,
+    ) -> PyResult<Vec<String>> {
+        let ids = ids.map(bitmap).transpose()?;
+        Ok(py.detach(|| {
+            self.0.indexed(|table, index| {
+                sorted_text(index.label_names(ids.as_ref()), |s| table.symbols.get(s))
+            })
+        }))
+    }
+
+    /// Values of a label on these series, or on any; sorted.
+    #[pyo3(signature = (name, ids=None))]
+    fn label_values(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        ids: Option<PyReadonlyArray1<'_, u32>>,
+    ) -> PyResult<Vec<String>> {
+        let ids = ids.map(bitmap).transpose()?;
+        Ok(py.detach(|| {
+            self.0.indexed(|table, index| {
+                let values = index.label_values(name, ids.as_ref(), &table.symbols);
+                sorted_text(values, |s| table.symbols.get(s))
+            })
+        }))
+    }
+
+    /// (name, values, series) of each label, and (name, value, series) of the `limit` most used
+    /// pairs.
+    #[allow(clippy::type_complexity)]
+    fn cardinality(
+        &self,
+        py: Python<'_>,
+        limit: usize,
+    ) -> (Vec<(String, usize, u64)>, Vec<(String, String, u64)>) {
+        py.detach(|| {
+            self.0.indexed(|table, index| {
+                let text = |s| table.symbols.get(s).to_owned();
+                let names = index.name_sizes().map(|(n, v, s)| (text(n), v, s)).collect();
+                let mut pairs: Vec<_> = index.pair_sizes().collect();
+                let keep = limit.min(pairs.len());
+                if keep > 0 {
+                    pairs.select_nth_unstable_by_key(keep - 1, |p| std::cmp::Reverse(p.2));
+                }
+                pairs.truncate(keep);
+                pairs.sort_by_key(|p| std::cmp::Reverse(p.2));
+                (names, pairs.into_iter().map(|(n, v, s)| (text(n), text(v), s)).collect())
+            })
+        })
+    }
+
+    #[getter]
+    fn metadata_version(&self) -> u64 {
+        self.0.metadata.lock().version
+    }
+
+    /// (family, type number, help, unit) of every described family.
+    fn metadata(&self) -> Vec<(String, u8, String, String)> {
+        let table = self.0.metadata.lock();
+        table
+            .families
+            .iter()
+            .map(|(f, m)| (f.clone(), m.kind, m.help.clone(), m.unit.clone()))
+            .collect()
+    }
+
+    fn set_metadata(&self, family: &str, kind: u8, help: String, unit: String) {
+        self.0.metadata.lock().set(family, Metadata { kind, help, unit });
+    }
+}
+
+impl From<LogMark> for MarkTuple {
+    fn from(mark: LogMark) -> Self {
+        (mark.symbols, mark.series, mark.fingerprints)
+    }
+}
+
+impl From<MarkTuple> for LogMark {
+    fn from((symbols, series, fingerprints): MarkTuple) -> Self {
+        Self { symbols, series, fingerprints }
+    }
+}
+
+fn compile(selectors: Vec<Vec<(String, String, String)>>) -> PyResult<Vec<Vec<Matcher>>> {
+    let compile_one = |(op, name, value): (String, String, String)| {
+        let op = Op::parse(&op)
+            .ok_or_else(|| PyValueError::new_err(format!("unknown matcher operator {op:?}")))?;
+        Matcher::new(op, name, value).map_err(|e| PyValueError::new_err(e.to_string()))
+    };
+    selectors.into_iter().map(|s| s.into_iter().map(compile_one).collect()).collect()
+}
+
+fn bitmap(ids: PyReadonlyArray1<'_, u32>) -> PyResult<RoaringBitmap> {
+    let mut ids = ids.as_slice()?.to_vec();
+    ids.sort_unstable();
+    Ok(ids.into_iter().collect())
+}
+
+fn sorted_text<'a>(symbols: Vec<u32>, text: impl Fn(u32) -> &'a str) -> Vec<String> {
+    let mut texts: Vec<&str> = symbols.into_iter().map(text).collect();
+    texts.sort_unstable();
+    texts.into_iter().map(str::to_owned).collect()
+}
+
+/// A decoded request, on its way into a head.
+#[pyclass(name = "Batch", frozen, module = "obsd._native")]
+pub struct PyBatch(Arc<ingest::Batch>);
+
+#[pymethods]
+impl PyBatch {
+    #[getter]
+    fn samples(&self) -> usize {
+        self.0.samples.len()
+    }
+
+    #[getter]
+    fn blobs(&self) -> usize {
+        self.0.blobs.len()
+    }
+
+    #[getter]
+    fn metadata(&self) -> u64 {
+        self.0.metadata
+    }
+
+    #[getter]
+    fn new_series(&self) -> usize {
+        self.0.new_series
+    }
+
+    #[getter]
+    fn hit_series_limit(&self) -> bool {
+        self.0.hit_series_limit()
+    }
+
+    /// Refused samples by reason; empty when nothing was refused.
+    #[getter]
+    fn rejected<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (name, count) in Reason::NAMES.iter().zip(self.0.rejected) {
+            if count > 0 {
+                dict.set_item(name, count)?;
+            }
+        }
+        Ok(dict)
+    }
+
+    #[getter]
+    fn messages(&self) -> Vec<String> {
+        self.0.messages.clone()
+    }
+}
+
+/// The newest samples of each series, in memory.
+#[pyclass(name = "Head", frozen, module = "obsd._native")]
+pub struct PyHead(pub Arc<RwLock<Head>>);
+
+#[pymethods]
+impl PyHead {
+    #[new]
+    fn new() -> Self {
+        Self(Arc::new(RwLock::new(Head::new())))
+    }
+
+    /// Adds a batch: (out of order, duplicates, overwrites, histograms, exemplars, exemplars out
+    /// of order, exemplars over the limit).
+    fn append(
+        &self,
+        py: Python<'_>,
+        registry: &PyRegistry,
+        batch: &PyBatch,
+    ) -> (u64, u64, u64, u64, u64, u64, u64) {
+        let a = py.detach(|| {
+            let id_end = registry.0.table.read().id_end();
+            let mut head = self.0.write();
+            let samples = head.append(&batch.0.samples, id_end);
+            let blobs = if batch.0.blobs.is_empty() {
+                Appended::default()
+            } else {
+                head.append_blobs(batch.0.blobs.clone())
+            };
+            Appended {
+                out_of_order: samples.out_of_order,
+                duplicates: samples.duplicates,
+                overwrites: samples.overwrites,
+                ..blobs
+            }
+        });
+        (
+            a.out_of_order,
+            a.duplicates,
+            a.overwrites,
+            a.histograms,
+            a.exemplars,
+            a.exemplars_out_of_order,
+            a.exemplars_over_limit,
+        )
+    }
+
+    #[getter]
+    fn series(&self) -> usize {
+        self.0.read().series()
+    }
+
+    #[getter]
+    fn samples(&self) -> u64 {
+        self.0.read().samples()
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.read().size_bytes()
+    }
+
+    #[getter]
+    fn is_empty(&self) -> bool {
+        self.0.read().is_empty()
+    }
+
+    #[getter]
+    fn time_range(&self) -> Option<(i64, i64)> {
+        self.0.read().time_range()
+    }
+}
+
+/// The heads and parts of a list, oldest first.
+fn sources(list: &Bound<'_, PyList>) -> PyResult<Vec<Arc<dyn SeriesSource>>> {
+    list.iter()
+        .map(|item| {
+            let head = item.cast::<PyHead>()?;
+            Ok(Arc::clone(&head.get().0) as Arc<dyn SeriesSource>)
+        })
+        .collect()
+}
+
+type CsrArrays<'py> =
+    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>);
+
+/// Samples of each series from `start` to `end`, both included: (offsets, timestamps, values).
+#[pyfunction]
+fn select_samples<'py>(
+    py: Python<'py>,
+    list: &Bound<'py, PyList>,
+    ids: PyReadonlyArray1<'py, u32>,
+    start: i64,
+    end: i64,
+) -> PyResult<CsrArrays<'py>> {
+    let sources = sources(list)?;
+    let ids = ids.as_slice()?;
+    let columns =
+        py.detach(|| select::samples(&sources, ids, start, end)).map_err(|e| corrupt(&e))?;
+    Ok((
+        columns.offsets.into_pyarray(py),
+        columns.ts.into_pyarray(py),
+        columns.values.into_pyarray(py),
+    ))
+}
+
+/// Histograms ("histogram") or exemplars ("exemplar") of each series: (offsets, timestamps,
+/// messages).
+#[pyfunction]
+#[allow(clippy::type_complexity)]
+fn select_blobs<'py>(
+    py: Python<'py>,
+    list: &Bound<'py, PyList>,
+    ids: PyReadonlyArray1<'py, u32>,
+    kind: &str,
+    start: i64,
+    end: i64,
+) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyList>)> {
+    let kind = match kind {
+        "histogram" => BlobKind::Histogram,
+        "exemplar" => BlobKind::Exemplar,
+        _ => return Err(PyValueError::new_err(format!("unknown kind {kind:?}"))),
+    };
+    let sources = sources(list)?;
+    let ids = ids.as_slice()?;
+    let (offsets, blobs) =
+        py.detach(|| select::blobs(&sources, ids, kind, start, end)).map_err(|e| corrupt(&e))?;
+    let (mut ts, messages) = (Vec::with_capacity(blobs.len()), PyList::empty(py));
+    for (at, bytes) in blobs {
+        ts.push(at);
+        messages.append(PyBytes::new(py, &bytes))?;
+    }
+    Ok((offsets.into_pyarray(py), ts.into_pyarray(py), messages))
+}
+
+/// Those of the ids that have samples or histograms from `start` to `end`, in the given order.
+#[pyfunction]
+fn with_samples<'py>(
+    py: Python<'py>,
+    list: &Bound<'py, PyList>,
+    ids: PyReadonlyArray1<'py, u32>,
+    start: i64,
+    end: i64,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let sources = sources(list)?;
+    let ids = ids.as_slice()?;
+    let found = py.detach(|| select::with_samples(&sources, ids, start, end));
+    Ok(found.into_pyarray(py))
+}
+
+/// CRC-32C of the data, going on from `seed`.
+#[pyfunction]
+#[pyo3(name = "crc32c", signature = (data, seed=0))]
+fn checksum(py: Python<'_>, data: &[u8], seed: u32) -> u32 {
+    py.detach(|| crc32c::crc32c_append(seed, data))
+}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("CorruptError", m.py().get_type::<CorruptError>())?;
+    m.add("TooLargeError", m.py().get_type::<TooLargeError>())?;
+    m.add_class::<PyRegistry>()?;
+    m.add_class::<PyBatch>()?;
+    m.add_class::<PyHead>()?;
+    m.add_function(wrap_pyfunction!(select_samples, m)?)?;
+    m.add_function(wrap_pyfunction!(select_blobs, m)?)?;
+    m.add_function(wrap_pyfunction!(with_samples, m)?)?;
+    m.add_function(wrap_pyfunction!(checksum, m)?)
+}

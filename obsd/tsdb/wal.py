@@ -1,0 +1,289 @@
+"""The write-ahead log: requests as they came, on disk before they are acknowledged.
+
+Appends go to the newest segment; one thread syncs for everybody who waits (group commit). A
+record is durable when its position is at most the synced position. Segments are deleted whole,
+once a flush has put what they hold into a part.
+
+Format: docs/format/wal.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from obsd.model.errors import CorruptDataError, StorageUnavailableError
+from obsd.tsdb import filenames, records
+
+log = logging.getLogger(__name__)
+
+MAGIC: Final = b"OBSDWAL1"
+_CONTEXT = struct.Struct("<BBqqq")
+SEGMENT_BYTES: Final = 128 << 20
+
+OnDurable = Callable[[Exception | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WalRecord:
+    """A request, and what its meaning depends on beside its bytes.
+
+    Attributes:
+        version_2: remote write 2.0, not 1.0.
+        limited: a limit refused new series of it; replay must not let them in.
+        now_ms: when it came.
+        min_ts_ms, max_ts_ms: the times that were acceptable then.
+        body: the snappy-compressed request.
+    """
+
+    version_2: bool
+    limited: bool
+    now_ms: int
+    min_ts_ms: int
+    max_ts_ms: int
+    body: bytes | memoryview
+
+    def encode(self) -> list[bytes]:
+        context = _CONTEXT.pack(
+            2 if self.version_2 else 1, self.limited, self.now_ms, self.min_ts_ms, self.max_ts_ms
+        )
+        return records.frame(context, bytes(self.body))
+
+    @staticmethod
+    def decode(payload: memoryview) -> WalRecord:
+        if len(payload) < _CONTEXT.size:
+            raise CorruptDataError("WAL record", f"{len(payload)} bytes are too few")
+        version, limited, now_ms, min_ts_ms, max_ts_ms = _CONTEXT.unpack_from(payload)
+        if version not in (1, 2):
+            raise CorruptDataError("WAL record", f"unknown kind {version}")
+        body = payload[_CONTEXT.size :]
+        return WalRecord(version == 2, bool(limited), now_ms, min_ts_ms, max_ts_ms, body)
+
+
+class SyncTimes:
+    """A histogram of how long syncs took."""
+
+    BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        bucket = next((i for i, b in enumerate(self.BOUNDS_S) if seconds <= b), len(self.BOUNDS_S))
+        self.counts[bucket] += 1
+        self.sum_s += seconds
+
+
+@dataclass(slots=True)
+class _Segment:
+    number: int
+    path: Path
+    fd: int
+    size_bytes: int
+    # Bytes that a failed write or sync may have left in an unknown state: write no more here.
+    broken: bool = False
+    waiting: list[OnDurable] = field(default_factory=list)
+
+
+class Wal:
+    """The segments of one directory; one process at a time.
+
+    `append` and `rotate` must be called under one lock of the caller's; the rest is thread-safe.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._older = sorted(self._existing())
+        self._older_bytes = sum(self._path(n).stat().st_size for n in self._older)
+        self._state = threading.Condition()
+        # Guarded by _state: the segment being written, segments to close, and waiters.
+        self._segment: _Segment | None = None
+        self._retired: list[_Segment] = []
+        self._next_number = self._older[-1] + 1 if self._older else 1
+        self._closing = False
+        self.sync_times = SyncTimes()
+        self._syncer = threading.Thread(target=self._sync_forever, name="wal-sync", daemon=True)
+        self._syncer.start()
+
+    def _path(self, number: int) -> Path:
+        return self._directory / filenames.wal_segment(number)
+
+    def _existing(self) -> list[int]:
+        numbers = (filenames.wal_segment_number(p.name) for p in self._directory.iterdir())
+        return [n for n in numbers if n is not None]
+
+    @property
+    def size_bytes(self) -> int:
+        with self._state:
+            return self._older_bytes + (self._segment.size_bytes if self._segment else 0)
+
+    @property
+    def segment_count(self) -> int:
+        with self._state:
+            return len(self._older) + (self._segment is not None)
+
+    def replay(self) -> Iterator[WalRecord]:
+        """Every record of the segments that were there at the start, oldest first.
+
+        The last segment may end in a torn record, which nobody was told is safe. Damage elsewhere
+        is reported and the segment's rest is skipped: serving what is whole beats not starting.
+        """
+        for number in list(self._older):
+            path = self._path(number)
+            whole_bytes = records.MAGIC_BYTES
+            for record in records.iter_records(path, MAGIC, torn_tail_ok=True):
+                whole_bytes = record.end_bytes
+                yield WalRecord.decode(record.payload)
+            lost_bytes = path.stat().st_size - whole_bytes
+            if lost_bytes > 0:
+                log.warning(
+                    "WAL segment ends in a torn record",
+                    extra={"data": {"segment": path.name, "skipped_bytes": lost_bytes}},
+                )
+
+    def append(self, record: WalRecord, on_durable: OnDurable) -> None:
+        """Write a record; `on_durable` is called from the syncing thread when it is safe.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; nothing was kept.
+        """
+        pieces = record.encode()
+        size_bytes = sum(map(len, pieces))
+        segment = self._writable(size_bytes)
+        try:
+            written = os.writev(segment.fd, pieces)
+            if written != size_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._take_back(segment)
+            raise StorageUnavailableError(f"cannot write the WAL: {error.strerror}") from error
+        with self._state:
+            segment.size_bytes += size_bytes
+            segment.waiting.append(on_durable)
+            self._state.notify()
+
+    def _writable(self, size_bytes: int) -> _Segment:
+        with self._state:
+            segment = self._segment
+        if segment is None or segment.broken or segment.size_bytes + size_bytes > SEGMENT_BYTES:
+            self.rotate()
+            segment = self._open_segment()
+        return segment
+
+    def _open_segment(self) -> _Segment:
+        number = self._next_number
+        path = self._path(number)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        fd = -1
+        try:
+            fd = os.open(path, flags, 0o640)
+            if os.write(fd, MAGIC) != len(MAGIC):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            sync_directory(self._directory)
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+                path.unlink(missing_ok=True)
+            raise StorageUnavailableError(f"cannot create a WAL segment: {error}") from error
+        segment = _Segment(number, path, fd, len(MAGIC))
+        with self._state:
+            self._next_number = number + 1
+            self._segment = segment
+        return segment
+
+    def _take_back(self, segment: _Segment) -> None:
+        """Cut off what a failed write left, or never write to this segment again."""
+        try:
+            os.ftruncate(segment.fd, segment.size_bytes)
+        except OSError:
+            segment.broken = True
+
+    def rotate(self) -> int:
+        """End the current segment; what is appended next goes to a new one.
+
+        Returns:
+            The number of the last segment that holds something appended before.
+        """
+        with self._state:
+            segment, self._segment = self._segment, None
+            if segment is not None:
+                self._older.append(segment.number)
+                self._older_bytes += segment.size_bytes
+                self._retired.append(segment)
+                self._state.notify()
+            return self._next_number - 1
+
+    def delete_through(self, number: int) -> None:
+        """Delete the ended segments up to this one: parts hold what they held."""
+        with self._state:
+            gone = [n for n in self._older if n <= number]
+            self._older = [n for n in self._older if n > number]
+        for n in gone:
+            path = self._path(n)
+            size_bytes = path.stat().st_size
+            path.unlink()
+            with self._state:
+                self._older_bytes -= size_bytes
+        if gone:
+            sync_directory(self._directory)
+
+    def _sync_forever(self) -> None:
+        while True:
+            with self._state:
+                while not (self._retired or self._closing or (self._segment and self._segment.waiting)):
+                    self._state.wait()
+                retired, self._retired = self._retired, []
+                segments = [*retired, *([self._segment] if self._segment else [])]
+                batches = [(s, s.waiting) for s in segments]
+                for segment in segments:
+                    segment.waiting = []
+                stop = self._closing and not any(waiting for _, waiting in batches)
+            for segment, waiting in batches:
+                if waiting:
+                    self._sync(segment, waiting)
+            for segment in retired:
+                os.close(segment.fd)
+            if stop:
+                return
+
+    def _sync(self, segment: _Segment, waiting: list[OnDurable]) -> None:
+        started_s = time.perf_counter()
+        failure: Exception | None = None
+        try:
+            os.fdatasync(segment.fd)
+        except OSError as error:
+            # After a failed sync the kernel may have dropped the pages: nothing of this segment
+            # that is not synced yet can be trusted, whatever a later sync says.
+            segment.broken = True
+            failure = StorageUnavailableError(f"cannot sync the WAL: {error.strerror}")
+            log.error("WAL sync failed", extra={"data": {"segment": segment.path.name}})
+        self.sync_times.observe(time.perf_counter() - started_s)
+        for on_durable in waiting:
+            on_durable(failure)
+
+    def close(self) -> None:
+        """Sync what is written and stop the syncing thread."""
+        self.rotate()
+        with self._state:
+            self._closing = True
+            self._state.notify()
+        self._syncer.join()
+
+
+def sync_directory(directory: Path) -> None:
+    """Make created, renamed and deleted names durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
