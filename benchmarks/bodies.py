@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 SERIES_PER_TARGET: Final = 1000
-TARGETS_PER_CLUSTER: Final = 10
-MIN_LABELS: Final = 4  # These four tell any two series apart.
+SERIES_PER_METRIC: Final = 10  # Of one target.
+METRICS: Final = SERIES_PER_TARGET // SERIES_PER_METRIC
+MIN_LABELS: Final = 4  # The name, the handler and the instance tell any two series apart.
 TIMESTAMP_BYTES: Final = 6
 VALUE_BYTES: Final = 8
 VALUE_KINDS: Final = ("mixed", "counters", "gauges", "random")
@@ -42,11 +43,6 @@ class Shape:
     @property
     def requests_per_round(self) -> int:
         return -(-self.series // self.samples_per_request)
-
-    @property
-    def clusters(self) -> int:
-        """The number of values of the label `cluster`, each on at most 10,000 series."""
-        return -(-self.series // (SERIES_PER_TARGET * TARGETS_PER_CLUSTER))
 
     def timestamp_ms(self, round_index: int) -> int:
         return self.first_ms + round_index * self.interval_ms
@@ -110,7 +106,9 @@ class Values:
     def __init__(self, shape: Shape) -> None:
         self._rng = np.random.default_rng(shape.seed)
         self._random = shape.values == "random"
-        metric = (np.arange(shape.series) + shape.first_series) % SERIES_PER_TARGET // 10
+        metric = (
+            (np.arange(shape.series) + shape.first_series) % SERIES_PER_TARGET // SERIES_PER_METRIC
+        )
         match shape.values:
             case "mixed":
                 self._is_counter = metric % 2 == 0
@@ -129,11 +127,10 @@ class Values:
 def series_labels(series: int, label_count: int) -> list[tuple[str, str]]:
     """The labels of one series, sorted; like those of a service with many instances."""
     target, number = divmod(series, SERIES_PER_TARGET)
-    metric, variant = divmod(number, 10)
-    kind = "requests_total" if metric % 2 == 0 else "queue_seconds"
+    metric, variant = divmod(number, SERIES_PER_METRIC)
     labels = [
-        ("__name__", f"bench_service_{metric:02d}_{kind}"),
-        ("cluster", f"cluster-{target // TARGETS_PER_CLUSTER}"),
+        ("__name__", metric_name(metric)),
+        ("cluster", f"cluster-{target // 10}"),
         ("handler", f"/api/v1/resource/{variant}"),
         ("instance", f"10.{target >> 16}.{target >> 8 & 255}.{target & 255}:9100"),
         ("job", f"service-{target % 7}"),
@@ -145,6 +142,12 @@ def series_labels(series: int, label_count: int) -> list[tuple[str, str]]:
     ]
     labels += [(f"extra_{n}", f"value-{n}") for n in range(len(labels), label_count)]
     return sorted(labels[:label_count])
+
+
+def metric_name(metric: int) -> str:
+    return f"bench_service_{metric:02d}_" + (
+        "requests_total" if metric % 2 == 0 else "queue_seconds"
+    )
 
 
 def _template(shape: Shape, first: int) -> Template:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from bodies import Shape
+from bodies import METRICS, Shape, metric_name
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 60.0
@@ -116,8 +116,12 @@ class Peer:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}{'?' if query else ''}{query}", method=method
         )
-        with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
-            answer: bytes = response.read()
+        try:
+            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
+                answer: bytes = response.read()
+        except urllib.error.HTTPError as error:
+            error.add_note(error.read(500).decode(errors="replace"))
+            raise
         return answer
 
     def query_number(self, expression: str, time_s: float) -> float:
@@ -132,16 +136,15 @@ class Peer:
 
         Counted in pieces of at most MAX_SAMPLES_COUNTED, within every server's query limits.
         """
-        step = min(rounds, max(1, MAX_SAMPLES_COUNTED * shape.clusters // shape.series))
+        step = min(rounds, max(1, MAX_SAMPLES_COUNTED * METRICS // shape.series))
         window_ms = step * shape.interval_ms
         count = 0.0
-        for number in range(shape.clusters):
-            selector = f'{{__name__=~"bench_.+",cluster="cluster-{number}"}}'
+        for metric in range(METRICS):
             for last in range(step - 1, rounds - 1 + step, step):
                 # Between samples, since servers differ on whether a window's left end is in it.
                 end_ms = shape.timestamp_ms(last) + shape.interval_ms // 2
                 count += self.query_number(
-                    f"sum(count_over_time({selector}[{window_ms}ms]))", end_ms / 1000
+                    f"sum(count_over_time({metric_name(metric)}[{window_ms}ms]))", end_ms / 1000
                 )
         return int(count)
 
@@ -199,7 +202,7 @@ class VictoriaMetrics(Peer):
 
 class Prometheus(Peer):
     name = "prometheus"
-    samples_path = "."
+    samples_path = "*"
 
     def command(self) -> list[str]:
         configuration = self.directory / "prometheus.yml"
