@@ -1,4 +1,5 @@
 //! The metrics engine's kernels.
+pub mod columns;
 pub mod fingerprint;
 pub mod gorilla;
 pub mod head;
@@ -6,6 +7,7 @@ pub mod ingest;
 pub mod matcher;
 pub mod postings;
 pub mod registry;
+pub mod rollup;
 pub mod select;
 pub mod series_source;
 pub mod slab;
@@ -20,5 +22,6 @@ pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 /// Adds this module's classes and functions to `obsd._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    rollup::register(m)?;
     python::register(m)
 }

@@ -1,12 +1,14 @@
 //! Bytes from the wire to columns and back.
+pub mod go_text;
 pub mod histogram;
 pub mod protobuf;
 pub mod remote_write;
+pub mod result_json;
 pub mod varint;
 
 use pyo3::prelude::*;
 
 /// Adds this module's classes and functions to `obsd._native`.
-pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    result_json::register(m)
 }
