@@ -68,7 +68,8 @@ class TooManySamplesError(QueryError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"query processing would load too many samples into memory in query execution (limit {limit})"
+            "query processing would load too many samples into memory in query execution "
+            f"(limit {limit})"
         )
         self.limit = limit
 

@@ -26,7 +26,7 @@ class Labels:
 
     @classmethod
     def of(cls, labels: Mapping[str, str] | Iterable[tuple[str, str]]) -> Labels:
-        """Build from any order of pairs; the last of equal names wins, empty values are left out."""
+        """Build from pairs in any order; the last of equal names wins, empty values count as abs."""
         unique = dict(labels)
         return cls(tuple(sorted((n, v) for n, v in unique.items() if v)))
 

@@ -25,7 +25,7 @@ class HistogramColumn:
     Attributes:
         offsets: int64, shape (series + 1,).
         timestamps: int64, shape (n,), Unix milliseconds, strictly increasing within a series.
-        encoded: n histograms in remote write 2.0's protobuf form (`io.prometheus.write.v2.Histogram`).
+        encoded: n histograms in remote write 2.0's protobuf form (its message `Histogram`).
     """
 
     offsets: IntArray

@@ -32,7 +32,7 @@ def frame(*payload: bytes) -> list[bytes]:
 class Record:
     """A whole record, and where it ends in its file."""
 
-    payload: memoryview
+    payload: bytes
     end_bytes: int
 
 
@@ -45,10 +45,10 @@ def iter_records(path: Path, magic: bytes, *, torn_tail_ok: bool) -> Iterator[Re
     Raises:
         CorruptDataError: the file is not what was written.
     """
-    data = memoryview(path.read_bytes())
+    data = path.read_bytes()
     if len(data) < MAGIC_BYTES and torn_tail_ok:
         return
-    if bytes(data[:MAGIC_BYTES]) != magic:
+    if data[:MAGIC_BYTES] != magic:
         raise CorruptDataError(str(path), f"magic number is not {magic!r}")
     at = MAGIC_BYTES
     while at < len(data):
@@ -61,7 +61,7 @@ def iter_records(path: Path, magic: bytes, *, torn_tail_ok: bool) -> Iterator[Re
         yield Record(payload, at)
 
 
-def _payload_at(data: memoryview, at: int) -> memoryview | None:
+def _payload_at(data: bytes, at: int) -> bytes | None:
     if at + HEADER.size > len(data):
         return None
     length, checksum = HEADER.unpack_from(data, at)

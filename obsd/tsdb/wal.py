@@ -49,16 +49,16 @@ class WalRecord:
     now_ms: int
     min_ts_ms: int
     max_ts_ms: int
-    body: bytes | memoryview
+    body: bytes
 
     def encode(self) -> list[bytes]:
         context = _CONTEXT.pack(
             2 if self.version_2 else 1, self.limited, self.now_ms, self.min_ts_ms, self.max_ts_ms
         )
-        return records.frame(context, bytes(self.body))
+        return records.frame(context, self.body)
 
     @staticmethod
-    def decode(payload: memoryview) -> WalRecord:
+    def decode(payload: bytes) -> WalRecord:
         if len(payload) < _CONTEXT.size:
             raise CorruptDataError("WAL record", f"{len(payload)} bytes are too few")
         version, limited, now_ms, min_ts_ms, max_ts_ms = _CONTEXT.unpack_from(payload)
@@ -240,7 +240,9 @@ class Wal:
     def _sync_forever(self) -> None:
         while True:
             with self._state:
-                while not (self._retired or self._closing or (self._segment and self._segment.waiting)):
+                while not (
+                    self._retired or self._closing or (self._segment and self._segment.waiting)
+                ):
                     self._state.wait()
                 retired, self._retired = self._retired, []
                 segments = [*retired, *([self._segment] if self._segment else [])]

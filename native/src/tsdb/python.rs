@@ -4,10 +4,11 @@ use super::head::{Appended, BlobKind, Head};
 use super::ingest::{self, Limits, Reason};
 use super::matcher::{Matcher, Op};
 use super::registry::{LogMark, Metadata, Registry};
+use super::rollup::{RollupError, RollupFn, Spec};
 use super::select::{self, SelectError};
 use super::series_source::{ReadError, SeriesSource};
 use crate::wire::remote_write::RequestError;
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use parking_lot::RwLock;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
@@ -221,8 +222,8 @@ impl PyRegistry {
             .collect()
     }
 
-    fn set_metadata(&self, family: &str, kind: u8, help: String, unit: String) {
-        self.0.metadata.lock().set(family, Metadata { kind, help, unit });
+    fn set_metadata(&self, family: &str, kind: u8, help_text: String, unit: String) {
+        self.0.metadata.lock().set(family, Metadata { kind, help: help_text, unit });
     }
 }
 
@@ -381,7 +382,7 @@ impl PyHead {
 }
 
 /// The heads and parts of a list, oldest first.
-fn sources(list: &Bound<'_, PyList>) -> PyResult<Vec<Arc<dyn SeriesSource>>> {
+fn read_sources(list: &Bound<'_, PyList>) -> PyResult<Vec<Arc<dyn SeriesSource>>> {
     list.iter()
         .map(|item| {
             let head = item.cast::<PyHead>()?;
@@ -397,12 +398,12 @@ type CsrArrays<'py> =
 #[pyfunction]
 fn select_samples<'py>(
     py: Python<'py>,
-    list: &Bound<'py, PyList>,
+    sources: &Bound<'py, PyList>,
     ids: PyReadonlyArray1<'py, u32>,
     start: i64,
     end: i64,
 ) -> PyResult<CsrArrays<'py>> {
-    let sources = sources(list)?;
+    let sources = read_sources(sources)?;
     let ids = ids.as_slice()?;
     let columns =
         py.detach(|| select::samples(&sources, ids, start, end)).map_err(|e| corrupt(&e))?;
@@ -413,13 +414,48 @@ fn select_samples<'py>(
     ))
 }
 
+type MatrixArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<bool>>, u64);
+
+/// A function over a sliding window of each series: (values, present, samples read), the arrays
+/// of shape (series, steps).
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+fn rollup<'py>(
+    py: Python<'py>,
+    sources: &Bound<'py, PyList>,
+    ids: PyReadonlyArray1<'py, u32>,
+    function: &str,
+    args: Vec<f64>,
+    start_ms: i64,
+    end_ms: i64,
+    step_ms: i64,
+    window_ms: i64,
+    offset_ms: i64,
+) -> PyResult<MatrixArrays<'py>> {
+    let sources = read_sources(sources)?;
+    let ids = ids.as_slice()?;
+    let value_error = |e: RollupError| PyValueError::new_err(e.to_string());
+    let function = RollupFn::parse(function).map_err(value_error)?;
+    let spec = Spec { start_ms, end_ms, step_ms, window_ms, offset_ms };
+    let steps = spec.step_count().map_err(value_error)?;
+    let matrix = py
+        .detach(|| select::rollup(&sources, ids, function, &args, &spec))
+        .map_err(select_error)?;
+    let shape = [ids.len(), steps];
+    Ok((
+        matrix.values.into_pyarray(py).reshape(shape)?,
+        matrix.present.into_pyarray(py).reshape(shape)?,
+        matrix.samples,
+    ))
+}
+
 /// Histograms ("histogram") or exemplars ("exemplar") of each series: (offsets, timestamps,
 /// messages).
 #[pyfunction]
 #[allow(clippy::type_complexity)]
 fn select_blobs<'py>(
     py: Python<'py>,
-    list: &Bound<'py, PyList>,
+    sources: &Bound<'py, PyList>,
     ids: PyReadonlyArray1<'py, u32>,
     kind: &str,
     start: i64,
@@ -430,7 +466,7 @@ fn select_blobs<'py>(
         "exemplar" => BlobKind::Exemplar,
         _ => return Err(PyValueError::new_err(format!("unknown kind {kind:?}"))),
     };
-    let sources = sources(list)?;
+    let sources = read_sources(sources)?;
     let ids = ids.as_slice()?;
     let (offsets, blobs) =
         py.detach(|| select::blobs(&sources, ids, kind, start, end)).map_err(|e| corrupt(&e))?;
@@ -446,12 +482,12 @@ fn select_blobs<'py>(
 #[pyfunction]
 fn with_samples<'py>(
     py: Python<'py>,
-    list: &Bound<'py, PyList>,
+    sources: &Bound<'py, PyList>,
     ids: PyReadonlyArray1<'py, u32>,
     start: i64,
     end: i64,
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-    let sources = sources(list)?;
+    let sources = read_sources(sources)?;
     let ids = ids.as_slice()?;
     let found = py.detach(|| select::with_samples(&sources, ids, start, end));
     Ok(found.into_pyarray(py))
@@ -471,6 +507,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyBatch>()?;
     m.add_class::<PyHead>()?;
     m.add_function(wrap_pyfunction!(select_samples, m)?)?;
+    m.add_function(wrap_pyfunction!(rollup, m)?)?;
     m.add_function(wrap_pyfunction!(select_blobs, m)?)?;
     m.add_function(wrap_pyfunction!(with_samples, m)?)?;
     m.add_function(wrap_pyfunction!(checksum, m)?)

@@ -1,0 +1,127 @@
+"""The per-byte and per-sample loops of obsd, in Rust (native/)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+
+class CorruptError(Exception):
+    """Stored bytes are not what was written: (path, detail)."""
+
+class TooLargeError(Exception):
+    """A body decompresses to too much."""
+
+_Ids = npt.NDArray[np.uint32]
+_Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
+_Bools = npt.NDArray[np.bool_]
+_Mark = tuple[int, int, int]
+
+def crc32c(data: bytes, seed: int = 0) -> int: ...
+
+class Batch:
+    """A decoded request, on its way into a head."""
+
+    samples: int
+    blobs: int
+    metadata: int
+    new_series: int
+    hit_series_limit: bool
+    rejected: dict[str, int]
+    messages: list[str]
+
+class Registry:
+    """The series registry of one project."""
+
+    def __init__(self, seed: int) -> None: ...
+    def load(self, record: bytes) -> None: ...
+    def log(self) -> tuple[bytes, _Mark]: ...
+    def confirm(self, mark: _Mark) -> None: ...
+    id_end: int
+    series_count: int
+    size_bytes: int
+    metadata_version: int
+    def decode(
+        self,
+        body: bytes,
+        version_2: bool,
+        decompressed_bytes: int,
+        labels: int,
+        name_bytes: int,
+        value_bytes: int,
+        new_series: int,
+        min_ts: int,
+        max_ts: int,
+    ) -> Batch: ...
+    def select(self, selectors: Sequence[Sequence[tuple[str, str, str]]]) -> _Ids: ...
+    def labels(self, ids: _Ids) -> list[tuple[tuple[str, str], ...]]: ...
+    def label_names(self, ids: _Ids | None = None) -> list[str]: ...
+    def label_values(self, name: str, ids: _Ids | None = None) -> list[str]: ...
+    def cardinality(
+        self, limit: int
+    ) -> tuple[list[tuple[str, int, int]], list[tuple[str, str, int]]]: ...
+    def metadata(self) -> list[tuple[str, int, str, str]]: ...
+    def set_metadata(self, family: str, kind: int, help_text: str, unit: str) -> None: ...
+
+class Head:
+    """The newest samples of each series, in memory."""
+
+    def __init__(self) -> None: ...
+    def append(
+        self, registry: Registry, batch: Batch
+    ) -> tuple[int, int, int, int, int, int, int]: ...
+    series: int
+    samples: int
+    size_bytes: int
+    is_empty: bool
+    time_range: tuple[int, int] | None
+
+def select_samples(
+    sources: list[Head], ids: _Ids, start: int, end: int
+) -> tuple[_Ints, _Ints, _Floats]: ...
+def select_blobs(
+    sources: list[Head], ids: _Ids, kind: str, start: int, end: int
+) -> tuple[_Ints, _Ints, list[bytes]]: ...
+def with_samples(sources: list[Head], ids: _Ids, start: int, end: int) -> _Ids: ...
+def rollup(
+    sources: list[Head],
+    ids: _Ids,
+    function: str,
+    args: Sequence[float],
+    start_ms: int,
+    end_ms: int,
+    step_ms: int,
+    window_ms: int,
+    offset_ms: int,
+) -> tuple[_Floats, _Bools, int]: ...
+def rollup_columns(
+    function: str,
+    args: Sequence[float],
+    offsets: _Ints,
+    timestamps: _Ints,
+    values: _Floats,
+    start_ms: int,
+    end_ms: int,
+    step_ms: int,
+    window_ms: int,
+    offset_ms: int,
+) -> tuple[_Floats, _Bools]: ...
+def format_float(value: float) -> str: ...
+def matrix_json(
+    label_json: list[bytes], start_ms: int, step_ms: int, values: _Floats, present: _Bools
+) -> bytes: ...
+def vector_json(label_json: list[bytes], timestamps_ms: _Ints, values: _Floats) -> bytes: ...
+def columns_json(
+    label_json: list[bytes], offsets: _Ints, timestamps: _Ints, values: _Floats
+) -> bytes: ...
+def exposition_to_write_request(
+    text: bytes,
+    default_timestamp_ms: int,
+    extra_labels: list[tuple[str, str]],
+    honor_timestamps: bool,
+) -> tuple[bytes, int, list[str]]: ...
+def encode_write_request(
+    labels: list[list[tuple[str, str]]], timestamps_ms: _Ints, values: _Floats
+) -> bytes: ...

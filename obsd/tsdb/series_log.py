@@ -1,0 +1,84 @@
+"""The series registry on disk: a log of records, appended to and synced before parts need it.
+
+Only parts refer to series ids across a restart, so the log is brought up to date before a part is
+written, not with every request: replaying the WAL registers again what was never logged.
+
+Format: docs/format/series.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import struct
+from pathlib import Path
+from typing import Final
+
+from obsd import _native
+from obsd.model.errors import CorruptDataError
+from obsd.tsdb import records
+from obsd.tsdb.wal import sync_directory
+
+MAGIC: Final = b"OBSDSER1"
+_SEED = struct.Struct("<Q")
+
+
+class SeriesLog:
+    """A registry and the file that keeps it. Used under the engine's flush lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the file, or make one with a new secret seed.
+
+        Raises:
+            CorruptDataError: the file is damaged before its last record.
+        """
+        self._path = path
+        if not path.exists():
+            self._create()
+        loaded = records.iter_records(path, MAGIC, torn_tail_ok=True)
+        first = next(loaded, None)
+        if first is None or len(first.payload) != _SEED.size:
+            raise CorruptDataError(str(path), "no seed record")
+        self.registry = _native.Registry(_SEED.unpack(first.payload)[0])
+        self._end_bytes = first.end_bytes
+        for record in loaded:
+            self.registry.load(record.payload)
+            self._end_bytes = record.end_bytes
+        self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        # A torn tail was never relied on: parts are written after the log is synced.
+        os.ftruncate(self._fd, self._end_bytes)
+
+    def _create(self) -> None:
+        seed = _SEED.pack(secrets.randbits(64))
+        temporary = self._path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            file.write(b"".join([MAGIC, *records.frame(seed)]))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self._path)
+        sync_directory(self._path.parent)
+
+    def sync(self) -> None:
+        """Make every series registered so far durable.
+
+        Raises:
+            OSError: the disk refuses; the log stays as it was and can be tried again.
+        """
+        record, mark = self.registry.log()
+        if record:
+            pieces = records.frame(record)
+            try:
+                written = os.pwritev(self._fd, pieces, self._end_bytes)
+                size_bytes = sum(map(len, pieces))
+                if written != size_bytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fdatasync(self._fd)
+            except OSError:
+                os.ftruncate(self._fd, self._end_bytes)
+                raise
+            self._end_bytes += size_bytes
+        self.registry.confirm(mark)
+
+    def close(self) -> None:
+        os.close(self._fd)
