@@ -13,7 +13,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 
-# A directory of one's own choosing is fine for cargo, but the release and the test build share it.
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -21,8 +20,11 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 
 NATIVE_SOURCES := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs')
-CARGO := cargo
-MANIFEST := --manifest-path native/Cargo.toml --locked
+PACKAGE_SOURCES := $(NATIVE_SOURCES) pyproject.toml README.md LICENSE $(shell find obsd -name '*.py' -o -name '*.pyi' -o -name '*.lark')
+
+# As an extension module the crate is not linked against libpython, which Debian has in a package
+# of its own; its tests are plain Rust and need none.
+CRATE := --manifest-path native/Cargo.toml --locked --features extension-module
 
 .PHONY: help
 help: ## List the targets
@@ -66,7 +68,7 @@ test: test-native test-python ## Run every test, the Rust ones first
 .PHONY: test-native
 test-native: $(STAMPS)/venv
 	@scripts/toolchain.sh rust
-	$(CARGO) test $(MANIFEST) --quiet
+	cargo test $(CRATE) --quiet
 
 .PHONY: test-python
 test-python: install $(STAMPS)/deps-test
@@ -79,14 +81,15 @@ lint: install $(STAMPS)/deps-test $(STAMPS)/deps-lint ## Check layout, types and
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(CARGO) fmt --manifest-path native/Cargo.toml --check
-	$(CARGO) clippy $(MANIFEST) --all-targets --quiet -- -D warnings
+	$(BIN)/python -m mypy.stubtest obsd._native
+	cargo fmt --manifest-path native/Cargo.toml --check
+	cargo clippy $(CRATE) --all-targets --quiet -- -D warnings
 
 .PHONY: format
 format: $(STAMPS)/deps-lint ## Lay out the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
-	$(CARGO) fmt --manifest-path native/Cargo.toml
+	cargo fmt --manifest-path native/Cargo.toml
 
 .PHONY: bench
 bench: install $(STAMPS)/deps-test ## Compare with peers on this machine: docs/benchmarks.md
@@ -94,6 +97,24 @@ bench: install $(STAMPS)/deps-test ## Compare with peers on this machine: docs/b
 	$(BIN)/python -m benchmarks.remote_write $(ARGS)
 
 # --- Ship ----------------------------------------------------------------------------------------
+
+# zig links against an old C library, so that one wheel runs on every Linux since 2014 (glibc 2.17)
+# and, being abi3, on every Python from 3.11 on. The check installs it where no compiler is found.
+.PHONY: wheel
+wheel: build/wheel.stamp ## Build the one wheel that installs anywhere, into dist/
+
+build/wheel.stamp: $(PACKAGE_SOURCES) $(STAMPS)/deps-build $(STAMPS)/deps-wheel
+	@scripts/toolchain.sh rust
+	@echo "obsd: building the wheel"
+	@rm -rf build/wheel-check dist/*.whl
+	@PATH="$(abspath $(BIN)):$$PATH" maturin build --release --locked --quiet \
+		--zig --compatibility manylinux_2_17 --out dist
+	@$(BIN)/python -m venv build/wheel-check
+	@PATH=/nonexistent build/wheel-check/bin/python -m pip install --quiet --only-binary :all: dist/*.whl
+	@cd build && PATH=/nonexistent wheel-check/bin/obsd --version
+	@rm -rf build/wheel-check
+	@touch $@
+	@ls dist/*.whl
 
 .PHONY: docs
 docs: $(STAMPS)/deps-docs ## Build the documentation into site/
