@@ -12,6 +12,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from obsd.model.samples import STALE_NAN_BITS, RollupSpec
 
@@ -120,7 +121,7 @@ def extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> float | 
         return None
     change = values[-1] - values[0]
     if is_counter:
-        for before, after in zip(values, values[1:], strict=False):
+        for before, after in pairwise(values):
             if after < before:
                 change += before
     sampled_s = (times[-1] - times[0]) / 1000
@@ -259,11 +260,11 @@ def double_exponential_smoothing(window: Window, args: tuple[float, ...]) -> flo
 
 
 def resets(values: Sequence[float]) -> float:
-    return float(sum(b < a for a, b in zip(values, values[1:], strict=False)))
+    return float(sum(b < a for a, b in pairwise(values)))
 
 
 def changes(values: Sequence[float]) -> float:
-    pairs = zip(values, values[1:], strict=False)
+    pairs = pairwise(values)
     return float(sum(a != b and not (math.isnan(a) and math.isnan(b)) for a, b in pairs))
 
 

@@ -1,0 +1,269 @@
+"""Aggregations: series are grouped by labels once, then reduced for all steps at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from obsd.model.errors import QueryError
+from obsd.model.labels import METRIC_NAME, Labels
+from obsd.model.samples import BoolArray, FloatArray, IntArray
+from obsd.promql import ast
+from obsd.promql.annotations import Annotations
+from obsd.promql.literals import format_general, format_plain
+from obsd.promql.sums import grouped_mean, grouped_sum, sorted_quantile
+from obsd.promql.value import Grid, Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Series by the labels that an aggregation keeps.
+
+    Attributes:
+        labels: one entry a group, in the order of their first series.
+        order: series by group, in their own order within one; int64, shape (series,).
+        starts: where each group begins in `order`; int64, shape (groups,).
+    """
+
+    labels: tuple[Labels, ...]
+    order: IntArray
+    starts: IntArray
+
+    @classmethod
+    def of(cls, labels: Sequence[Labels], grouping: Sequence[str], *, without: bool) -> Groups:
+        found: dict[Labels, int] = {}
+        if without or grouping:
+            names = frozenset(grouping)
+            dropped = names | {METRIC_NAME}
+            keys = [s.drop(dropped) if without else s.keep(names) for s in labels]
+            ids = np.array([found.setdefault(key, len(found)) for key in keys], dtype=np.int64)
+        else:
+            ids = np.zeros(len(labels), dtype=np.int64)
+            if labels:
+                found[Labels()] = 0
+        order = np.argsort(ids, kind="stable")
+        counts = np.bincount(ids, minlength=len(found)) if len(ids) else np.zeros(0, np.int64)
+        starts = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int64)[: len(found)]
+        return cls(tuple(found), order, starts)
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """The stretch of `order` that each group owns."""
+        return list(zip(self.starts, [*self.starts[1:], len(self.order)], strict=True))
+
+
+Param = Steps | str | None
+
+
+def aggregate(node: ast.Aggregate, grid: Grid, param: Param, notes: Annotations) -> Grid:
+    """One aggregation at every step.
+
+    Raises:
+        QueryError: the parameter does not fit.
+    """
+    if node.op == "count_values":
+        assert isinstance(param, str)
+        return _count_values(node, grid, param)
+    if node.op in _SELECTIONS:
+        assert isinstance(param, Steps)
+        return _select(node, grid, param.values, notes)
+    if node.op == "quantile":
+        assert isinstance(param, Steps)
+        _warn_of_quantile(node, param.values, notes)
+    groups = Groups.of(grid.labels, node.grouping, without=node.without)
+    if not groups.labels:
+        return Grid.empty(grid.step_count)
+    members = grid if _is_identity(groups.order) else grid.take(groups.order)
+    counts = np.add.reduceat(members.present, groups.starts, axis=0, dtype=np.int64)
+    if node.op == "quantile":
+        assert isinstance(param, Steps)
+        values = _quantiles(members, groups, param.values)
+    else:
+        values = _REDUCTIONS[node.op](members, groups.starts, counts)
+    drops = np.logical_or.reduceat(members.drop_name & members.present.any(axis=1), groups.starts)
+    return Grid(groups.labels, values, counts > 0, drops).without_empty()
+
+
+def _is_identity(order: IntArray) -> bool:
+    return bool((np.diff(order) == 1).all())
+
+
+Reduction = Callable[[Grid, IntArray, IntArray], FloatArray]
+
+
+def _sum(members: Grid, starts: IntArray, _counts: IntArray) -> FloatArray:
+    return grouped_sum(np.where(members.present, members.values, 0.0), starts)
+
+
+def _average(members: Grid, starts: IntArray, counts: IntArray) -> FloatArray:
+    return grouped_mean(members.values, members.present, starts, counts)
+
+
+def _count(_members: Grid, _starts: IntArray, counts: IntArray) -> FloatArray:
+    return counts.astype(np.float64)
+
+
+def _group(_members: Grid, _starts: IntArray, counts: IntArray) -> FloatArray:
+    return np.ones(counts.shape)
+
+
+def _minimum(members: Grid, starts: IntArray, _counts: IntArray) -> FloatArray:
+    result: FloatArray = np.fmin.reduceat(_absent_as_nan(members), starts, axis=0)
+    return result
+
+
+def _maximum(members: Grid, starts: IntArray, _counts: IntArray) -> FloatArray:
+    result: FloatArray = np.fmax.reduceat(_absent_as_nan(members), starts, axis=0)
+    return result
+
+
+def _absent_as_nan(members: Grid) -> FloatArray:
+    return np.where(members.present, members.values, np.nan)
+
+
+def _variance(members: Grid, starts: IntArray, counts: IntArray) -> FloatArray:
+    means = grouped_mean(members.values, members.present, starts, counts)
+    sizes = np.diff(np.append(starts, len(members.labels)))
+    deltas = members.values - np.repeat(means, sizes, axis=0)
+    squares = np.where(members.present, deltas * deltas, 0.0)
+    return grouped_sum(squares, starts) / counts
+
+
+def _deviation(members: Grid, starts: IntArray, counts: IntArray) -> FloatArray:
+    return np.sqrt(_variance(members, starts, counts))
+
+
+_REDUCTIONS: Final[dict[str, Reduction]] = {
+    "avg": _average,
+    "count": _count,
+    "group": _group,
+    "max": _maximum,
+    "min": _minimum,
+    "stddev": _deviation,
+    "stdvar": _variance,
+    "sum": _sum,
+}
+
+
+def _quantiles(members: Grid, groups: Groups, q: FloatArray) -> FloatArray:
+    values = np.empty((len(groups.labels), members.step_count))
+    for i, (start, end) in enumerate(groups.bounds):
+        values[i] = sorted_quantile(q, members.values[start:end], members.present[start:end])
+    return values
+
+
+def _warn_of_quantile(node: ast.Aggregate, q: FloatArray, notes: Annotations) -> None:
+    assert node.param is not None
+    worst = [v for v in (np.nan,) if np.isnan(q).any()]
+    worst += [v for v in (np.nanmax(q),) if v > 1] if not np.isnan(q).all() else []
+    worst += [v for v in (np.nanmin(q),) if v < 0] if not np.isnan(q).all() else []
+    for value in worst:
+        notes.warn(
+            f"quantile value should be between 0 and 1, got {format_general(float(value))}",
+            node.param.span,
+        )
+
+
+# Aggregations that select series rather than combine them.
+
+_SELECTIONS: Final = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
+_MAX_INT64: Final = float(1 << 63)
+
+
+def _select(node: ast.Aggregate, grid: Grid, param: FloatArray, notes: Annotations) -> Grid:
+    groups = Groups.of(grid.labels, node.grouping, without=node.without)
+    if node.op == "limit_ratio":
+        return _limit_ratio(node, grid, param, notes)
+    if np.nanmax(param, initial=-np.inf) < 1:
+        return Grid.empty(grid.step_count)
+    if np.isnan(param).any():
+        raise QueryError("Parameter value is NaN")
+    if param.min() <= -_MAX_INT64:
+        raise QueryError(f"Scalar value {format_general(param.min())} underflows int64")
+    if param.max() >= _MAX_INT64:
+        raise QueryError(f"Scalar value {format_general(param.max())} overflows int64")
+    limits = np.trunc(param)
+    chosen = np.zeros_like(grid.present)
+    order: list[int] = []
+    for start, end in groups.bounds:
+        rows = groups.order[start:end]
+        present = grid.present[rows]
+        if node.op == "limitk":
+            ranks = np.cumsum(present, axis=0)
+            order.extend(rows)
+        else:
+            keys = _rank_keys(grid.values[rows], present, largest=node.op == "topk")
+            by_rank = np.argsort(keys, axis=0, kind="stable")
+            ranks = np.empty_like(by_rank)
+            places = np.arange(1, len(rows) + 1)[:, np.newaxis]
+            np.put_along_axis(ranks, by_rank, np.broadcast_to(places, by_rank.shape), axis=0)
+            order.extend(rows[by_rank[:, 0]])
+        chosen[rows] = present & (ranks <= limits)
+    picked = Grid(grid.labels, grid.values, chosen, grid.drop_name)
+    # With one step, the order of the values is the order of the answer.
+    return (picked.take(order) if grid.step_count == 1 else picked).without_empty()
+
+
+def _rank_keys(values: FloatArray, present: BoolArray, *, largest: bool) -> FloatArray:
+    """Keys that sort the best first, then NaN, then what is absent."""
+    keys = -values if largest else values
+    # Infinities have to stay ahead of NaN, hence a second key folded in by rank.
+    ranked = np.where(np.isnan(keys), np.inf, keys)
+    tie = np.where(present, np.where(np.isnan(keys), 1, 0), 2)
+    dense = np.argsort(np.argsort(ranked, axis=0, kind="stable"), axis=0, kind="stable")
+    first = np.sort(ranked, axis=0)
+    # Equal values share the lowest rank, so that earlier series win ties.
+    shared = np.empty(dense.shape)
+    for step in range(dense.shape[1]):
+        shared[:, step] = np.searchsorted(first[:, step], ranked[:, step], side="left")
+    return shared + tie * (len(values) + 1.0)
+
+
+def _limit_ratio(node: ast.Aggregate, grid: Grid, ratio: FloatArray, notes: Annotations) -> Grid:
+    assert node.param is not None
+    if (ratio == 0).all():
+        return Grid.empty(grid.step_count)
+    if np.isnan(ratio).any():
+        raise QueryError("Ratio value is NaN")
+    for value, limit in ((ratio.max(), 1.0), (ratio.min(), -1.0)):
+        if abs(value) > 1 and value * limit > 0:
+            notes.warn(
+                f"ratio value should be between -1 and 1, got {format_general(value)}, "
+                f"capping to {format_general(limit)}",
+                node.param.span,
+            )
+    capped = np.clip(ratio, -1.0, 1.0)
+    places = np.array([_place(labels) for labels in grid.labels])[:, np.newaxis]
+    # A negative ratio is the complement of the positive one that adds up to one with it.
+    chosen = np.where(capped >= 0, places < capped, places >= 1 + capped) & (capped != 0)
+    return Grid(grid.labels, grid.values, grid.present & chosen, grid.drop_name).without_empty()
+
+
+def _place(labels: Labels) -> float:
+    """Where in [0, 1) a series falls, always the same for the same labels."""
+    digest = hashlib.blake2b(repr(labels.pairs).encode(), digest_size=7).digest()
+    return (int.from_bytes(digest, "big") >> 3) / (1 << 53)
+
+
+def _count_values(node: ast.Aggregate, grid: Grid, label: str) -> Grid:
+    if not label:
+        raise QueryError('invalid label name ""')
+    grouping = node.grouping if node.without else (*node.grouping, label)
+    texts: dict[float, str] = {}
+    counts: dict[Labels, FloatArray] = {}
+    for labels, values, present in zip(grid.labels, grid.values, grid.present, strict=True):
+        for value in np.unique(values[present]):
+            number = float(value)
+            text = texts.setdefault(number, format_plain(number))
+            hits = present & (np.isnan(values) if np.isnan(number) else values == number)
+            named = labels.with_label(label, text)
+            group = Groups.of((named,), grouping, without=node.without).labels[0]
+            counts[group] = counts.get(group, np.zeros(grid.step_count)) + hits
+    if not counts:
+        return Grid.empty(grid.step_count)
+    matrix = np.array(list(counts.values()))
+    return Grid(tuple(counts), matrix, matrix > 0, np.zeros(len(counts), np.bool_))
