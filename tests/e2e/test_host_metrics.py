@@ -1,0 +1,400 @@
+"""obsd's own collector against Debian's node_exporter, through the panels of a real dashboard.
+
+Both are read in the same moment and given to one Prometheus in one scrape, so that the two
+answers to a query differ by what the collectors say and by nothing else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import re
+import socket
+import statistics
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from obsd.services.host import HostCollector
+
+NODE_EXPORTER = "/usr/bin/prometheus-node-exporter"
+PROMETHEUS = "/usr/bin/prometheus"
+DASHBOARD = "data/grafana-dashboards/node-exporter-full.json"
+RATE_INTERVAL_S = 12
+COMPARED_STEPS = 8
+STARTUP_DEADLINE_S = 60.0
+
+# Debian hides the loopback interface and what is mounted below /run, /mnt and /media. These are
+# node_exporter's own defaults, which are obsd's too. Processes are off by default, and widen
+# what is compared.
+FLAGS = (
+    "--collector.netdev.device-exclude=^$",
+    "--collector.filesystem.mount-points-exclude="
+    r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)",
+    "--collector.processes",
+    "--collector.cpu.info",
+    "--collector.textfile.directory=",
+    "--log.level=error",
+)
+
+# What a query tells of the collecting process itself: there the two must differ in value.
+OF_THE_COLLECTOR = re.compile(r"\b(process_|node_scrape_collector_)")
+# node_exporter also lists collectors of hardware and services that no panel shows.
+ONLY_NODE_EXPORTER_FAMILIES = re.compile(r"(go_|promhttp_|node_processes_threads_state)")
+# Whose text speaks of the program that collects.
+OWN_HELP = {"node_exporter_build_info", "node_dmi_info"}
+
+Series = dict[tuple[tuple[str, str], ...], dict[float, float]]  # Labels -> time -> value.
+
+
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    expr: str
+
+
+@dataclass
+class Comparison:
+    """Panel queries, by what became of them."""
+
+    with_data: list[Panel] = field(default_factory=list)
+    also_at_obsd: list[Panel] = field(default_factory=list)
+    agreeing: list[Panel] = field(default_factory=list)
+    without_any: list[Panel] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        return (
+            f"{len(self.with_data)} of {len(self.with_data) + len(self.without_any)} queries have "
+            f"data at node_exporter, {len(self.also_at_obsd)} at obsd too, "
+            f"{len(self.agreeing)} agree\n" + "\n".join(self.remarks)
+        )
+
+
+def panels_of(dashboard: Path) -> list[Panel]:
+    """Every query of every panel, rows that are folded included."""
+    found: list[Panel] = []
+
+    def walk(panels: list[dict]) -> None:
+        for panel in panels:
+            found.extend(
+                Panel(panel["title"], target["expr"])
+                for target in panel.get("targets", [])
+                if target.get("expr")
+            )
+            walk(panel.get("panels", []))
+
+    walk(json.loads(dashboard.read_text())["panels"])
+    return found
+
+
+def substitute(expr: str, job: str, node: str, rate_interval_s: int = RATE_INTERVAL_S) -> str:
+    """What Grafana makes of a query before it sends it."""
+    for variable, value in (
+        ("$__rate_interval", f"{rate_interval_s}s"),
+        ("$__interval", "1s"),
+        ("$job", job),
+        ("$node", node),
+    ):
+        expr = expr.replace(variable, value)
+    assert "$" not in expr, f"a variable that this test does not know: {expr}"
+    return expr
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def fetch(url: str, **params: object) -> bytes:
+    query = f"?{urllib.parse.urlencode(params)}" if params else ""
+    with urllib.request.urlopen(f"{url}{query}", timeout=30) as response:
+        return response.read()
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None) -> None:
+    """Ask until it holds; a server that is not there yet refuses the connection."""
+    deadline_s = time.monotonic() + STARTUP_DEADLINE_S
+    pause = threading.Event()
+    while True:
+        assert process is None or process.poll() is None, f"ended with {process.returncode}"
+        try:
+            if condition():
+                return
+        except (OSError, KeyError):
+            assert time.monotonic() < deadline_s, "no answer before the deadline"
+        assert time.monotonic() < deadline_s, "the condition did not come to hold"
+        pause.wait(0.1)
+
+
+class QueryApi:
+    """A server that speaks Prometheus' HTTP API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def range(self, query: str, start_s: float, end_s: float, step_s: int) -> Series:
+        body = fetch(
+            f"{self.url}/api/v1/query_range", query=query, start=start_s, end=end_s, step=step_s
+        )
+        return {
+            labels_of(one["metric"]): {at: float(value) for at, value in one["values"]}
+            for one in json.loads(body)["data"]["result"]
+        }
+
+    def value(self, query: str) -> float:
+        result = json.loads(fetch(f"{self.url}/api/v1/query", query=query))["data"]["result"]
+        return float(result[0]["value"][1]) if result else 0.0
+
+    def label_values(self, label: str, selector: str) -> list[str]:
+        url = f"{self.url}/api/v1/label/{label}/values"
+        return json.loads(fetch(url, **{"match[]": selector}))["data"]
+
+
+def labels_of(metric: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((k, v) for k, v in metric.items() if k not in ("job", "instance")))
+
+
+def agree(mine: Series, theirs: Series) -> str | None:
+    """None when the same series have the same values at the median step, else what differs."""
+    if mine.keys() != theirs.keys():
+        missing, extra = theirs.keys() - mine.keys(), mine.keys() - theirs.keys()
+        return f"series missing {sorted(missing)[:3]}, extra {sorted(extra)[:3]}"
+    for labels, expected in theirs.items():
+        found = mine[labels]
+        # A series may come and go, such as the count of processes in a state.
+        differences = [
+            difference(found[at], expected[at]) if at in found else math.inf for at in expected
+        ]
+        if not statistics.median(differences) <= 1:
+            values = f"found {list(found.values())}, expected {list(expected.values())}"
+            return f"{dict(labels)}: {values}"
+    return None
+
+
+def difference(found: float, expected: float) -> float:
+    """How far apart two values are, where 1 is just tolerable.
+
+    Between the two readings pass some milliseconds on a machine that works: 3 % of the value, or
+    an absolute 0.05 (of a CPU, of a second, of a percent) where it is near 0.
+    """
+    if found == expected or (math.isnan(found) and math.isnan(expected)):
+        return 0.0
+    return abs(found - expected) / max(0.05, 0.03 * abs(expected))
+
+
+def compare(
+    panels: list[Panel],
+    ask_obsd: Callable[[str], Series],
+    ask_reference: Callable[[str], Series],
+) -> Comparison:
+    comparison = Comparison()
+    for panel in panels:
+        theirs = ask_reference(panel.expr)
+        if not theirs:
+            comparison.without_any.append(panel)
+            continue
+        comparison.with_data.append(panel)
+        mine = ask_obsd(panel.expr)
+        if not mine:
+            comparison.remarks.append(f"no data: {panel.title}: {panel.expr}")
+            continue
+        comparison.also_at_obsd.append(panel)
+        if OF_THE_COLLECTOR.search(panel.expr):
+            # Another process, so other values: only what is there can be the same.
+            theirs_labels = {labels for labels in theirs if labels in mine}
+            problem = None if theirs_labels else "no series in common"
+        else:
+            problem = agree(mine, theirs)
+        if problem is None:
+            comparison.agreeing.append(panel)
+        else:
+            comparison.remarks.append(f"differs: {panel.title}: {panel.expr}: {problem}")
+    return comparison
+
+
+@pytest.fixture(scope="module")
+def node_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    address = f"127.0.0.1:{free_port()}"
+    log = tmp_path_factory.mktemp("node_exporter") / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [NODE_EXPORTER, f"--web.listen-address={address}", *FLAGS],
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: bool(fetch(f"http://{address}/")), process)
+            yield f"http://{address}/metrics"
+        finally:
+            process.terminate()
+
+
+class BothAtOnce:
+    """An HTTP server whose every answer is a fresh reading of both collectors."""
+
+    def __init__(self, reference_url: str, scratch: Path) -> None:
+        address = urllib.parse.urlsplit(reference_url)
+        # Kept open: a connection that is there for one reading only would show in its sockets.
+        self._reference = http.client.HTTPConnection(address.netloc, timeout=30)
+        self._path = address.path
+        self._collector = HostCollector()
+        self._scratch = scratch
+        exporter = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = exporter.read()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing: pytest shows what fails."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def read(self) -> bytes:
+        self._work()
+        reference: list[bytes] = []
+        thread = threading.Thread(target=lambda: reference.append(self._read_reference()))
+        thread.start()
+        mine = self._collector.collect()
+        thread.join()
+        return relabel(reference[0], "reference", "there") + relabel(mine, "node", "here")
+
+    def _read_reference(self) -> bytes:
+        self._reference.request("GET", self._path)
+        return self._reference.getresponse().read()
+
+    def close(self) -> None:
+        self._reference.close()
+        self.server.server_close()
+
+    def _work(self) -> None:
+        """Give disks and memory something to do, so that not all is 0 on a quiet machine."""
+        with self._scratch.open("wb") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+
+
+def relabel(text: bytes, job: str, instance: str) -> bytes:
+    """Samples with the labels of their target; TYPE and HELP do not matter to a scrape."""
+    target = f'job="{job}",instance="{instance}"'
+    lines = []
+    for line in text.decode().splitlines():
+        if line.startswith("#"):
+            continue
+        if (brace := line.find("{")) >= 0:
+            lines.append(f"{line[: brace + 1]}{target},{line[brace + 1 :]}")
+        else:
+            name, _, value = line.partition(" ")
+            lines.append(f"{name}{{{target}}} {value}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+@pytest.fixture(scope="module")
+def both(node_exporter: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    exporter = BothAtOnce(node_exporter, tmp_path_factory.mktemp("work") / "scratch")
+    thread = threading.Thread(target=exporter.server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{exporter.server.server_address[1]}"
+    finally:
+        exporter.server.shutdown()
+        thread.join()
+        exporter.close()
+
+
+@pytest.fixture(scope="module")
+def prometheus(both: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryApi]:
+    """A Prometheus that has scraped both for longer than a query looks back."""
+    directory = tmp_path_factory.mktemp("prometheus")
+    config = directory / "prometheus.yml"
+    config.write_text(
+        f"""
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: both
+    honor_labels: true
+    static_configs: [{{targets: ["{both}"]}}]
+"""
+    )
+    address = f"127.0.0.1:{free_port()}"
+    api = QueryApi(f"http://{address}")
+    command = [
+        PROMETHEUS,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address={address}",
+        "--log.level=warn",
+    ]
+    with (
+        (directory / "log").open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output) as process,
+    ):
+        try:
+            needed = RATE_INTERVAL_S + COMPARED_STEPS + 2
+            count = 'count_over_time(node_load1{job="node"}[5m])'
+            wait_until(lambda: api.value(count) >= needed, process)
+            yield api
+        finally:
+            process.terminate()
+
+
+def test_panels_have_the_same_data_as_with_node_exporter(
+    prometheus: QueryApi, shared_dir: Path
+) -> None:
+    end_s = int(prometheus.value('max(timestamp(node_load1{job="node"}))'))
+    start_s = end_s - COMPARED_STEPS + 1
+
+    def ask(job: str, node: str) -> Callable[[str], Series]:
+        return lambda expr: prometheus.range(substitute(expr, job, node), start_s, end_s, 1)
+
+    comparison = compare(
+        panels_of(shared_dir / DASHBOARD), ask("node", "here"), ask("reference", "there")
+    )
+    print(comparison.summary())  # noqa: T201 - pytest shows it with -rA, and when this fails
+    queries = len(comparison.with_data)
+    assert queries > 200, comparison.summary()
+    assert len(comparison.also_at_obsd) >= 0.95 * queries, comparison.summary()
+    assert len(comparison.agreeing) >= 0.95 * queries, comparison.summary()
+
+
+def families_of(text: str) -> dict[str, tuple[str, str]]:
+    """Family -> type and help."""
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    helps = dict(re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE))
+    return {name: (types[name], helps[name]) for name in types}
+
+
+def test_families_have_the_types_and_help_of_node_exporter(node_exporter: str) -> None:
+    theirs = families_of(fetch(node_exporter).decode())
+    mine = families_of(HostCollector().collect().decode())
+    expected = {
+        name: family
+        for name, family in theirs.items()
+        if not ONLY_NODE_EXPORTER_FAMILIES.match(name)
+    }
+    assert expected.keys() - mine.keys() == set()
+    differing = {
+        name: (mine[name], family)
+        for name, family in expected.items()
+        if name not in OWN_HELP and mine[name] != family
+    }
+    assert differing == {}
