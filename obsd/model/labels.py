@@ -26,7 +26,7 @@ class Labels:
 
     @classmethod
     def of(cls, labels: Mapping[str, str] | Iterable[tuple[str, str]]) -> Labels:
-        """Build from pairs in any order; the last of equal names wins, empty values count as abs."""
+        """Build from pairs in any order; of equal names the last wins, empty values are dropped."""
         unique = dict(labels)
         return cls(tuple(sorted((n, v) for n, v in unique.items() if v)))
 
