@@ -20,21 +20,31 @@ from obsd.services.host.sources import (
 )
 
 _FILE: Final = re.compile(
-    r"(curr|energy|fan|freq|humidity|in|power|pwm|temp)(\d+)(?:_([a-z0-9_]+))?"
+    r"(cpu|curr|energy|fan|freq|humidity|in|intrusion|power|pwm|temp)(\d+)(?:_([a-z0-9_]+))?"
 )
 _NOT_IN_A_CHIP_NAME: Final = re.compile(r"[^a-z0-9:_]")
-# Kind of sensor -> (unit in the metric's name, factor from the kernel's unit to it)
+# Kind of sensor -> (suffix of the metric's name, factor from the kernel's unit to its)
 _UNITS: Final = {
-    "curr": ("amps", 0.001),
-    "fan": ("rpm", 1.0),
-    "freq": ("freq_mhz", 1e-6),
-    "humidity": ("humidity_percent", 0.001),
-    "in": ("volts", 0.001),
-    "power": ("watt", 1e-6),
-    "temp": ("celsius", 0.001),
+    "cpu": ("_volts", 1e-3),
+    "curr": ("_amps", 1e-3),
+    "energy": ("_joule_total", 1e-6),
+    "fan": ("_rpm", 1.0),
+    "freq": ("_freq_mhz", 1e-6),
+    "humidity": ("", 1e-6),
+    "in": ("_volts", 1e-3),
+    "power": ("_watt", 1e-6),
+    "temp": ("_celsius", 1e-3),
 }
-# Properties that are switches or counts, whatever the sensor measures.
-_PLAIN: Final = frozenset({"alarm", "beep", "div", "enable", "fault", "pulses", "type"})
+# Properties in another unit than their sensor's.
+_SPECIAL_UNITS: Final = {
+    ("power", "accuracy"): ("", 1e-6),
+    ("power", "average_interval"): ("_seconds", 1e-3),
+    ("power", "average_interval_max"): ("_seconds", 1e-3),
+    ("power", "average_interval_min"): ("_seconds", 1e-3),
+    ("temp", "type"): ("", 1.0),
+}
+_OF_ANY_SENSOR: Final = {"alarm": "", "beep": "_enabled", "fault": ""}
+_FAN_SPEEDS: Final = frozenset({"input", "max", "min", "target"})
 
 
 def collect(paths: HostPaths) -> list[Family]:
@@ -72,15 +82,20 @@ def _add(
 
 def family_of(kind: str, property_name: str) -> tuple[Family, float]:
     """The family for a property of a sensor, and the factor to its unit."""
-    text = f"Hardware monitor for {{}} ({property_name})"
-    if kind == "energy":
-        return counter("node_hwmon_energy_joule_total", "Hardware monitor for joules used"), 1e-6
-    if kind == "pwm" or property_name in _PLAIN:
-        suffix = "" if property_name == "input" else f"_{property_name}"
-        return gauge(f"node_hwmon_{kind}{suffix}", text.format(kind)), 1.0
-    unit, factor = _UNITS[kind]
+    suffix, factor = _unit_of(kind, property_name)
     middle = "" if property_name == "input" else f"_{property_name}"
-    return gauge(f"node_hwmon_{kind}{middle}_{unit}", text.format(kind)), factor
+    name = f"node_hwmon_{kind}{middle}{suffix}"
+    make = counter if name.endswith("_total") else gauge
+    return make(name, f"Hardware monitor for {kind} ({property_name})"), factor
+
+
+def _unit_of(kind: str, property_name: str) -> tuple[str, float]:
+    if property_name in _OF_ANY_SENSOR:
+        return _OF_ANY_SENSOR[property_name], 1.0
+    if kind == "fan" and property_name not in _FAN_SPEEDS:
+        return "", 1.0
+    special = _SPECIAL_UNITS.get((kind, property_name))
+    return special or _UNITS.get(kind, ("", 1.0))
 
 
 def chip_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -16,6 +17,11 @@ CHOSEN: Final = re.compile(
     r"|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors)"
 )
 _SNMP6: Final = re.compile(r"(Ip6|Icmp6|Udp6|UdpLite6)(\w+)")
+
+
+@functools.cache
+def _is_chosen(key: str) -> bool:
+    return CHOSEN.fullmatch(key) is not None
 
 
 @parser
@@ -57,5 +63,5 @@ def collect(paths: HostPaths) -> list[Family]:
     return [
         untyped(f"node_netstat_{key}", f"Statistic {key.replace('_', '')}.", value)
         for key, value in sorted(values.items())
-        if CHOSEN.fullmatch(key)
+        if _is_chosen(key)
     ]

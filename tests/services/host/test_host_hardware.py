@@ -43,6 +43,11 @@ def test_sensors_are_named_by_bus_and_address(tree, values) -> None:
             f"{chip}/power1_input": "15500000\n",
             f"{chip}/energy1_input": "2000000\n",
             f"{chip}/pwm1": "128\n",
+            f"{chip}/fan2_beep": "1\n",
+            f"{chip}/fan2_div": "8\n",
+            f"{chip}/humidity1_input": "456000\n",
+            f"{chip}/power1_average_interval": "300000\n",
+            f"{chip}/temp1_type": "4\n",
             f"{chip}/temp2_input": "not a number\n",
             f"{chip}/uevent": "",
         }
@@ -71,6 +76,11 @@ def test_sensors_are_named_by_bus_and_address(tree, values) -> None:
             f"node_hwmon_power_watt{{{name},sensor=power1}}": 15.5,
             f"node_hwmon_energy_joule_total{{{name},sensor=energy1}}": 2,
             f"node_hwmon_pwm{{{name},sensor=pwm1}}": 128,
+            f"node_hwmon_fan_beep_enabled{{{name},sensor=fan2}}": 1,
+            f"node_hwmon_fan_div{{{name},sensor=fan2}}": 8,
+            f"node_hwmon_humidity{{{name},sensor=humidity1}}": 0.456,
+            f"node_hwmon_power_average_interval_seconds{{{name},sensor=power1}}": 300,
+            f"node_hwmon_temp_type{{{name},sensor=temp1}}": 4,
         }
     )
 
@@ -347,7 +357,10 @@ def test_hung_tasks_and_short_softnet_rows(tree, values) -> None:
             "proc/net/softnet_stat": "0000000a 00000001 00000002\n",
         }
     )
-    assert values(kernel_hung.collect(paths)) == {"node_kernel_hung_tasks": 3}
+    assert values(kernel_hung.collect(paths)) == {
+        "node_kernel_hung_tasks": 3,
+        "node_kernel_hung_tasks_total": 3,
+    }
     assert values(softnet.collect(paths)) == {
         "node_softnet_processed_total{cpu=0}": 10,
         "node_softnet_dropped_total{cpu=0}": 1,
