@@ -14,7 +14,7 @@ from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.samples import BoolArray, FloatArray, IntArray
 from obsd.promql import ast
 from obsd.promql.annotations import Annotations
-from obsd.promql.literals import format_general, format_plain
+from obsd.promql.literals import format_general, format_plain, is_valid_text, quote
 from obsd.promql.sums import grouped_mean, grouped_sum, sorted_quantile
 from obsd.promql.value import Grid, Steps
 
@@ -53,7 +53,8 @@ class Groups:
     @property
     def bounds(self) -> list[tuple[int, int]]:
         """The stretch of `order` that each group owns."""
-        return list(zip(self.starts, [*self.starts[1:], len(self.order)], strict=True))
+        starts = self.starts.tolist()
+        return list(zip(starts, [*starts[1:], len(self.order)][: len(starts)], strict=True))
 
 
 Param = Steps | str | None
@@ -178,7 +179,7 @@ def _select(node: ast.Aggregate, grid: Grid, param: FloatArray, notes: Annotatio
     groups = Groups.of(grid.labels, node.grouping, without=node.without)
     if node.op == "limit_ratio":
         return _limit_ratio(node, grid, param, notes)
-    if np.nanmax(param, initial=-np.inf) < 1:
+    if param.max() < 1:
         return Grid.empty(grid.step_count)
     if np.isnan(param).any():
         raise QueryError("Parameter value is NaN")
@@ -250,8 +251,8 @@ def _place(labels: Labels) -> float:
 
 
 def _count_values(node: ast.Aggregate, grid: Grid, label: str) -> Grid:
-    if not label:
-        raise QueryError('invalid label name ""')
+    if not label or not is_valid_text(label):
+        raise QueryError(f"invalid label name {quote(label)}")
     grouping = node.grouping if node.without else (*node.grouping, label)
     texts: dict[float, str] = {}
     counts: dict[Labels, FloatArray] = {}

@@ -151,9 +151,9 @@ def _matched(node: ast.Binary, matching: ast.Matching, left: Grid, right: Grid) 
     """Arithmetic or a comparison over pairs of a series of the many side and one of the one side."""
     swapped = matching.card is ast.Card.ONE_TO_MANY
     many_grid, one_grid = (right, left) if swapped else (left, right)
+    # As in Prometheus, a fill value stays with its role when `group_right` turns the sides around:
+    # `fill_left` is for what the many side lacks.
     many_fill, one_fill = matching.fill_left, matching.fill_right
-    if swapped:
-        many_fill, one_fill = one_fill, many_fill
     many = _Side(many_grid, _signatures(matching, many_grid.labels))
     one = _Side(one_grid, _signatures(matching, one_grid.labels))
     active = many_grid.present.any(axis=0) & one_grid.present.any(axis=0)

@@ -25,6 +25,7 @@ from obsd.promql.call_site import CallSite
 from obsd.promql.check import type_of
 from obsd.promql.duration import evaluate_duration_ms
 from obsd.promql.functions import FUNCTIONS
+from obsd.promql.literals import to_valid_text
 from obsd.promql.parser import parse
 from obsd.promql.storage import Storage
 from obsd.promql.value import (
@@ -126,7 +127,7 @@ def _instant_value(scope: Evaluation, expr: ast.Expr, time_ms: int) -> Value:
         case ast.ValueType.STRING:
             literal = ast.unwrap(expr)
             assert isinstance(literal, ast.StringLiteral)
-            return StringValue(time_ms, literal.value)
+            return StringValue(time_ms, to_valid_text(literal.value))
         case ast.ValueType.MATRIX:
             return ColumnsValue(scope.columns(expr))
         case ast.ValueType.VECTOR:

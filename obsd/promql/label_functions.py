@@ -12,6 +12,7 @@ import numpy as np
 from obsd.model.errors import QueryError
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.promql.call_site import CallSite
+from obsd.promql.literals import is_valid_text, to_valid_text
 from obsd.promql.regex import InvalidRegexError, compile_anchored
 from obsd.promql.value import Grid, merge_series
 
@@ -22,12 +23,12 @@ def label_replace(site: CallSite) -> Grid:
     """`label_replace(v, dst, replacement, src, regex)`: set `dst` where `src` matches whole."""
     target, template, source, expression = (site.string(i) for i in range(1, 5))
     try:
-        expand = compile_anchored(expression).expander(template)
+        expand = compile_anchored(to_valid_text(expression)).expander(to_valid_text(template))
     except InvalidRegexError:
         message = f"invalid regular expression in label_replace(): {expression}"
         raise QueryError(message) from None
-    if not target:
-        raise QueryError(f"invalid destination label name in label_replace(): {target}")
+    _check_name(target, "destination", "label_replace")
+    source = to_valid_text(source)
     grid = site.vector(0)
     replaced: list[Labels] = []
     drops = grid.drop_name.copy()
@@ -46,10 +47,10 @@ def label_join(site: CallSite) -> Grid:
     """`label_join(v, dst, separator, src...)`: set `dst` to the joined values of `src`."""
     target, separator = site.string(1), site.string(2)
     sources = [site.string(i) for i in range(3, site.arg_count)]
-    if not all(sources):
-        raise QueryError("invalid source label name in label_join(): ")
-    if not target:
-        raise QueryError("invalid destination label name in label_join(): ")
+    for source in sources:
+        _check_name(source, "source", "label_join")
+    _check_name(target, "destination", "label_join")
+    separator = to_valid_text(separator)
     grid = site.vector(0)
     joined = tuple(
         labels.with_label(target, separator.join(labels.get(source) for source in sources))
@@ -57,6 +58,11 @@ def label_join(site: CallSite) -> Grid:
     )
     drops = np.zeros_like(grid.drop_name) if target == METRIC_NAME else grid.drop_name
     return merge_series(replace(grid, labels=joined, drop_name=drops))
+
+
+def _check_name(name: str, role: str, function: str) -> None:
+    if not name or not is_valid_text(name):
+        raise QueryError(f"invalid {role} label name in {function}(): {to_valid_text(name)}")
 
 
 def sort_by_label(site: CallSite) -> Grid:

@@ -120,6 +120,8 @@ def format_plain(value: float) -> str:
 def unquote(text: str) -> str:
     """The string that a quoted literal stands for, by Go's rules.
 
+    Escaped bytes that are no UTF-8 become lone surrogates, as the file system's do in Python.
+
     Raises:
         ValueError: an escape is unknown, cut short, or no valid code point.
     """
@@ -137,7 +139,7 @@ def unquote(text: str) -> str:
             continue
         piece, position = _unescape(inner, position + 1, quote_mark)
         out += piece
-    return out.decode("utf-8", errors="replace")
+    return out.decode("utf-8", errors="surrogateescape")
 
 
 def _unescape(text: str, position: int, quote_mark: str) -> tuple[bytes, int]:
@@ -178,14 +180,24 @@ def quote(text: str) -> str:
             out.append({"\n": "\\n", "\r": "\\r", "\t": "\\t"}[character])
         elif character.isprintable():
             out.append(character)
-        elif ord(character) < 0x80:
-            out.append(f"\\x{ord(character):02x}")
+        elif ord(character) < 0x80 or 0xDC80 <= ord(character) <= 0xDCFF:
+            out.append(f"\\x{ord(character) & 0xFF:02x}")
         elif ord(character) < 0x10000:
             out.append(f"\\u{ord(character):04x}")
         else:
             out.append(f"\\U{ord(character):08x}")
     out.append('"')
     return "".join(out)
+
+
+def is_valid_text(text: str) -> bool:
+    """Whether a string can be stored: without the surrogates of bytes that are no UTF-8."""
+    return not any(0xD800 <= ord(character) < 0xE000 for character in text)
+
+
+def to_valid_text(text: str) -> str:
+    """The string with U+FFFD in place of what is no UTF-8."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def is_plain_label(name: str) -> bool:

@@ -19,7 +19,7 @@ from obsd.promql import ast
 from obsd.promql.ast import Span
 from obsd.promql.check import check
 from obsd.promql.lexer import PromqlLexer, error_at, tokens
-from obsd.promql.literals import parse_duration_ms, parse_number, unquote
+from obsd.promql.literals import parse_duration_ms, parse_number, to_valid_text, unquote
 from obsd.promql.spanned_error import SpannedError
 from obsd.promql.syntax_errors import unexpected
 
@@ -169,7 +169,10 @@ class AstBuilder(Transformer[Token, ast.Expr]):
         return number
 
     def string(self, token: Token) -> ast.StringLiteral:
-        return ast.StringLiteral(_unquoted(token), span=_span(token))
+        try:
+            return ast.StringLiteral(unquote(token), span=_span(token))
+        except ValueError as error:
+            raise SpannedError(str(error), _span(token)) from None
 
     # Operators.
 
@@ -393,7 +396,7 @@ _ONE_TO_ONE: Final = ast.Matching()
 
 def _unquoted(token: Token) -> str:
     try:
-        return unquote(token)
+        return to_valid_text(unquote(token))
     except ValueError as error:
         raise SpannedError(str(error), _span(token)) from None
 

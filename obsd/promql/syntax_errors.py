@@ -10,10 +10,47 @@ from lark import Token
 from obsd.promql.lexer import KEYWORDS
 
 _OPERATOR_KINDS: Final = frozenset(
-    ["ADD", "SUB", "MUL", "DIV", "MOD", "POW", "ATAN2", "LAND", "LOR", "LUNLESS", "EQLC", "NEQ", "GTE", "GTR", "LSS", "LTE", "TRIM_UPPER", "TRIM_LOWER", "EQL_REGEX", "NEQ_REGEX", "AT"]
+    [
+        "ADD",
+        "SUB",
+        "MUL",
+        "DIV",
+        "MOD",
+        "POW",
+        "ATAN2",
+        "LAND",
+        "LOR",
+        "LUNLESS",
+        "EQLC",
+        "NEQ",
+        "GTE",
+        "GTR",
+        "LSS",
+        "LTE",
+        "TRIM_UPPER",
+        "TRIM_LOWER",
+        "EQL_REGEX",
+        "NEQ_REGEX",
+        "AT",
+    ]
 )
 _AGGREGATION_KINDS: Final = frozenset(
-    ["AVG", "BOTTOMK", "COUNT", "COUNT_VALUES", "GROUP", "MAX", "MIN", "QUANTILE", "STDDEV", "STDVAR", "SUM", "TOPK", "LIMITK", "LIMIT_RATIO"]
+    [
+        "AVG",
+        "BOTTOMK",
+        "COUNT",
+        "COUNT_VALUES",
+        "GROUP",
+        "MAX",
+        "MIN",
+        "QUANTILE",
+        "STDDEV",
+        "STDVAR",
+        "SUM",
+        "TOPK",
+        "LIMITK",
+        "LIMIT_RATIO",
+    ]
 )
 _NAMED_KINDS: Final = {
     "IDENTIFIER": "identifier",
