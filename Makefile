@@ -70,10 +70,15 @@ test-native: $(STAMPS)/venv
 	@scripts/toolchain.sh rust
 	cargo test $(CRATE) --quiet
 
-.PHONY: test-python
-test-python: install $(STAMPS)/deps-test
+# pip brings a Go where there is none, or one too old for the clients in tests/clients.
+.PHONY: peers
+peers: $(STAMPS)/venv
 	@scripts/peers.sh
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@PATH="$(VIRTUAL_ENV)/bin:$$PATH" scripts/toolchain.sh go || $(MAKE) --no-print-directory $(STAMPS)/deps-go
+
+.PHONY: test-python
+test-python: install $(STAMPS)/deps-test peers
+	PATH="$(VIRTUAL_ENV)/bin:$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: install $(STAMPS)/deps-test $(STAMPS)/deps-lint ## Check layout, types and imports
@@ -92,8 +97,7 @@ format: $(STAMPS)/deps-lint ## Lay out the code
 	cargo fmt --manifest-path native/Cargo.toml
 
 .PHONY: bench
-bench: install $(STAMPS)/deps-test ## Compare with peers on this machine: docs/benchmarks.md
-	@scripts/peers.sh
+bench: install $(STAMPS)/deps-test peers ## Compare with peers on this machine: docs/benchmarks.md
 	$(BIN)/python -m benchmarks.remote_write $(ARGS)
 
 # --- Ship ----------------------------------------------------------------------------------------
@@ -116,9 +120,12 @@ build/wheel.stamp: $(PACKAGE_SOURCES) $(STAMPS)/deps-build $(STAMPS)/deps-wheel
 	@touch $@
 	@ls dist/*.whl
 
+# Not --quiet, with which --strict forgives everything. The variable silences an advertisement.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
 .PHONY: docs
 docs: $(STAMPS)/deps-docs ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	@$(MKDOCS) build --strict 2>&1 | { grep -v '^INFO' || true; }
 
 .PHONY: clean
 clean: ## Remove what was built, .venv included

@@ -3,6 +3,7 @@
 #
 #   toolchain.sh python   prints a Python that can make the virtual environment
 #   toolchain.sh rust     checks cargo and rustc against native/Cargo.toml
+#   toolchain.sh go       whether a Go is on PATH that builds the clients under tests/clients
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,8 +44,17 @@ check_rust() {
         missing "a C compiler is needed; on Debian or Ubuntu: apt-get install gcc libc6-dev"
 }
 
+has_go() {
+    local wanted found
+    command -v go >/dev/null || return 1
+    wanted=$(sed -n 's/^go //p' tests/clients/*/go.mod | sort -V | tail -n 1)
+    found=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || return 1
+    at_least "${found#go}" "$wanted"
+}
+
 case "${1:-}" in
     python) find_python ;;
     rust) check_rust ;;
-    *) missing "usage: toolchain.sh python|rust" ;;
+    go) has_go ;;
+    *) missing "usage: toolchain.sh python|rust|go" ;;
 esac
