@@ -1,0 +1,25 @@
+"""Where Prometheus' HTTP API is served: at the root, and under `/prometheus`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PREFIXES: Final = ("", "/prometheus")
+
+
+def get(path: str, handler: Handler) -> list[web.RouteDef]:
+    """GET and HEAD, under both prefixes."""
+    return [web.get(prefix + path, handler) for prefix in PREFIXES]
+
+
+def post(path: str, handler: Handler) -> list[web.RouteDef]:
+    return [web.post(prefix + path, handler) for prefix in PREFIXES]
+
+
+def get_and_post(path: str, handler: Handler) -> list[web.RouteDef]:
+    return [*get(path, handler), *post(path, handler)]
