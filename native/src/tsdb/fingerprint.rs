@@ -119,12 +119,10 @@ impl FingerprintIndex {
         self.slots = larger;
     }
 
-    /// Keeps the entries whose series id satisfies `keep`.
-    pub fn retain(&mut self, keep: impl Fn(u32) -> bool) {
-        let old = std::mem::replace(self, Self::new());
-        for slot in old.slots.iter().filter(|s| s.id != EMPTY && keep(s.id)) {
-            self.insert(Fingerprint { high: slot.high, low: slot.low }, slot.id);
-        }
+    /// Every fingerprint and what it stands for, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Fingerprint, u32)> + '_ {
+        let used = self.slots.iter().filter(|s| s.id != EMPTY);
+        used.map(|s| (Fingerprint { high: s.high, low: s.low }, s.id))
     }
 }
 

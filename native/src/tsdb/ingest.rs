@@ -69,6 +69,8 @@ pub struct Batch {
     pub rejected: [u64; Reason::NAMES.len()],
     pub messages: Vec<String>,
     pub new_series: usize,
+    /// The registry's generation that the ids are of.
+    pub generation: u64,
 }
 
 impl Batch {
@@ -135,7 +137,7 @@ fn decode_with(
     } else {
         parse_v1(buffer, registry.seed, parsed)?;
     }
-    let mut batch = Batch::default();
+    let mut batch = Batch { generation: registry.generation(), ..Batch::default() };
     look_up(registry, &parsed.series, ids);
     let source = Source { body: buffer, parsed, version_2 };
     register_unknown(registry, &source, limits, ids, &mut batch);

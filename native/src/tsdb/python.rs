@@ -183,6 +183,22 @@ impl PyRegistry {
         }))
     }
 
+    #[getter]
+    fn generation(&self) -> u64 {
+        self.0.generation()
+    }
+
+    /// Removes every series but these, and gives the record of a whole new log.
+    fn retain<'py>(
+        &self,
+        py: Python<'py>,
+        ids: PyReadonlyArray1<'py, u32>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let keep = bitmap(ids)?;
+        let record = py.detach(|| self.0.retain(&keep));
+        Ok(PyBytes::new(py, &record))
+    }
+
     /// (name, values, series) of each label, and (name, value, series) of the `limit` most used
     /// pairs.
     #[allow(clippy::type_complexity)]
@@ -284,6 +300,11 @@ impl PyBatch {
     #[getter]
     fn new_series(&self) -> usize {
         self.0.new_series
+    }
+
+    #[getter]
+    fn generation(&self) -> u64 {
+        self.0.generation
     }
 
     #[getter]

@@ -12,6 +12,7 @@ use hashbrown::{HashMap, HashTable};
 use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering as MemoryOrdering};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub const METRIC_NAME: &str = "__name__";
@@ -204,6 +205,16 @@ impl SeriesTable {
         Ok(())
     }
 
+    fn copy_series(&mut self, from: &Self, id: u32) -> Result<(), SymbolsFull> {
+        let mut names = Vec::new();
+        let mut values = Vec::new();
+        for (name, value) in from.pairs(id) {
+            names.push(self.symbols.intern(from.symbols.get(name))?);
+            values.push(self.symbols.intern(from.symbols.get(value))?);
+        }
+        self.place(id, &names, &values)
+    }
+
     /// A record of the symbols and series from these marks on; empty when there are none.
     fn encode_from(&self, symbol_mark: usize, series_mark: usize, fps: &[Fingerprint]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -320,6 +331,8 @@ impl MetadataTable {
 /// The registry, shared by ingest and queries.
 pub struct Registry {
     pub seed: u64,
+    /// Counts removals: ids looked up before one may be gone after it.
+    generation: AtomicU64,
     pub table: RwLock<SeriesTable>,
     postings: RwLock<Indexed>,
     pub metadata: Mutex<MetadataTable>,
@@ -336,6 +349,7 @@ impl Registry {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
+            generation: AtomicU64::new(0),
             table: RwLock::new(SeriesTable::new(seed)),
             postings: RwLock::default(),
             metadata: Mutex::default(),
@@ -368,6 +382,42 @@ impl Registry {
         table.logged_symbols = mark.symbols;
         table.logged_series = mark.series;
         table.unlogged.drain(..mark.fingerprints);
+    }
+
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(MemoryOrdering::Acquire)
+    }
+
+    /// Removes every series but those to keep, and gives a whole new log: one record. The highest
+    /// id stays, so that no id is used again after a restart either.
+    pub fn retain(&self, keep: &RoaringBitmap) -> Vec<u8> {
+        let mut table = self.table.write();
+        let mut postings = self.postings.write();
+        let last = table.id_end().wrapping_sub(1);
+        let kept = |id: u32| {
+            (keep.contains(id) || id == last) && table.series_shape[id as usize] != NO_SHAPE
+        };
+        let mut fresh = SeriesTable::new(self.seed);
+        let mut fingerprints = vec![Fingerprint { high: 0, low: 0 }; table.series_shape.len()];
+        for (fingerprint, id) in table.fingerprints.iter().filter(|(_, id)| kept(*id)) {
+            fresh.fingerprints.insert(fingerprint, id);
+            fingerprints[id as usize] = fingerprint;
+        }
+        let mut kept_fingerprints = Vec::new();
+        for id in (0..table.id_end()).filter(|id| kept(*id)) {
+            // What fitted before fits now: a subset of the text.
+            let copied = fresh.copy_series(&table, id);
+            debug_assert!(copied.is_ok());
+            kept_fingerprints.push(fingerprints[id as usize]);
+        }
+        let record = fresh.encode_from(0, 0, &kept_fingerprints);
+        fresh.logged_symbols = fresh.symbols.len();
+        fresh.logged_series = fresh.series_shape.len();
+        *table = fresh;
+        *postings = Indexed::default();
+        self.generation.fetch_add(1, MemoryOrdering::Release);
+        record
     }
 
     /// Calls `read` with the table and an index that covers it. Series are indexed here, by the
@@ -478,6 +528,28 @@ mod tests {
                 prop_assert!(id.is_some());
                 prop_assert_eq!(copy.table.read().find(&pairs(set)), id);
             }
+        }
+
+        #[test]
+        fn retained_series_keep_their_ids(
+            sets in prop::collection::vec(labels(), 1..30),
+            keep in prop::collection::vec(any::<bool>(), 30),
+        ) {
+            let registry = Registry::new(7);
+            let ids: Vec<u32> = sets.iter().map(|s| register(&registry, &pairs(s))).collect();
+            let last = registry.table.read().id_end() - 1;
+            let keep: RoaringBitmap = (0..=last).filter(|id| keep[*id as usize]).collect();
+            let log = registry.retain(&keep);
+            let copy = Registry::new(7);
+            copy.load(&log).unwrap();
+            for (id, set) in ids.iter().zip(&sets) {
+                let expected = (keep.contains(*id) || *id == last).then_some(*id);
+                prop_assert_eq!(registry.table.read().find(&pairs(set)), expected);
+                prop_assert_eq!(copy.table.read().find(&pairs(set)), expected);
+            }
+            prop_assert_eq!(copy.table.read().id_end(), last + 1);
+            prop_assert_eq!(registry.select(&[vec![]]), copy.select(&[vec![]]));
+            prop_assert!(registry.log().0.is_empty());
         }
 
         #[test]
