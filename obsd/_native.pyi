@@ -28,6 +28,7 @@ class Batch:
     blobs: int
     metadata: int
     new_series: int
+    generation: int
     hit_series_limit: bool
     rejected: dict[str, int]
     messages: list[str]
@@ -43,6 +44,8 @@ class Registry:
     series_count: int
     size_bytes: int
     metadata_version: int
+    generation: int
+    def retain(self, ids: _Ids) -> bytes: ...
     def decode(
         self,
         body: bytes,

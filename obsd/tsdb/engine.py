@@ -127,6 +127,9 @@ class MetricsEngine:
         batch = self._decode(body, version_2, min_ts_ms, max_ts_ms, self._series_room())
         record = WalRecord(version_2, batch.hit_series_limit, now_ms, min_ts_ms, max_ts_ms, body)
         with self._write_lock:
+            if batch.generation != self._registry.generation:
+                # Series were removed since: some that the batch names may be gone.
+                batch = self._decode(body, version_2, min_ts_ms, max_ts_ms, self._series_room())
             self._wal.append(record, on_durable)
             return self._apply(batch)
 

@@ -15,6 +15,9 @@ import struct
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from obsd import _native
 from obsd.model.errors import CorruptDataError
 from obsd.tsdb import records
@@ -40,7 +43,8 @@ class SeriesLog:
         first = next(loaded, None)
         if first is None or len(first.payload) != _SEED.size:
             raise CorruptDataError(str(path), "no seed record")
-        self.registry = _native.Registry(_SEED.unpack(first.payload)[0])
+        (self._seed,) = _SEED.unpack(first.payload)
+        self.registry = _native.Registry(self._seed)
         self._end_bytes = first.end_bytes
         for record in loaded:
             self.registry.load(record.payload)
@@ -50,10 +54,12 @@ class SeriesLog:
         os.ftruncate(self._fd, self._end_bytes)
 
     def _create(self) -> None:
-        seed = _SEED.pack(secrets.randbits(64))
+        self._replace([MAGIC, *records.frame(_SEED.pack(secrets.randbits(64)))])
+
+    def _replace(self, pieces: list[bytes]) -> None:
         temporary = self._path.with_suffix(".tmp")
         with temporary.open("wb") as file:
-            file.write(b"".join([MAGIC, *records.frame(seed)]))
+            file.write(b"".join(pieces))
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self._path)
@@ -79,6 +85,26 @@ class SeriesLog:
                 raise
             self._end_bytes += size_bytes
         self.registry.confirm(mark)
+
+    def forget_all_but(self, ids: npt.NDArray[np.uint32]) -> None:
+        """Remove the other series from the registry and write the file anew.
+
+        Their label sets get new ids when they come back. Under the engine's write lock as well:
+        no batch may be on its way from the registry to the head.
+
+        Raises:
+            OSError: the disk refuses. The file is as it was: after a restart, the series that the
+                registry has forgotten are there again, which is harmless.
+        """
+        pieces = [
+            MAGIC,
+            *records.frame(_SEED.pack(self._seed)),
+            *records.frame(self.registry.retain(ids)),
+        ]
+        self._replace(pieces)
+        os.close(self._fd)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        self._end_bytes = sum(map(len, pieces))
 
     def close(self) -> None:
         os.close(self._fd)
