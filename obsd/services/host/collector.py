@@ -53,6 +53,7 @@ from obsd.services.host.os_release import OsSubsystem
 from obsd.services.host.process_groups import ProcessGroups
 from obsd.services.host.process_table import ProcessTable
 from obsd.services.host.sources import AbsentSourceError, HostPaths
+from obsd.services.host.systemd import SystemdSubsystem
 from obsd.services.host.timex import TimexSubsystem
 
 Collect = Callable[[], list[Family]]
@@ -105,6 +106,7 @@ def subsystems_of(paths: HostPaths) -> dict[str, Collect]:
         "processes": functools.partial(
             processes.collect, paths, functools.partial(table.read_for, "processes")
         ),
+        "systemd": SystemdSubsystem(paths).collect,
         "timex": TimexSubsystem().collect,
     }
     bound = {name: functools.partial(collect, paths) for name, collect in stateless.items()}
