@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 RELATIVE_TOLERANCE = 1e-9
-ABSOLUTE_TOLERANCE = 1e-12  # For a difference of equals, a rounding error away from 0.
+ABSOLUTE_TOLERANCE = 1e-15  # Sums that cancel out leave a rounding error, whose size varies.
 
 Samples = list[tuple[float, float]]
 LabelSet = tuple[tuple[str, str], ...]
@@ -49,9 +49,7 @@ def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
 def same_value(expected: float, actual: float) -> bool:
     if math.isnan(expected) or math.isnan(actual):
         return math.isnan(expected) and math.isnan(actual)
-    return math.isclose(
-        expected, actual, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE * (expected == 0)
-    )
+    return math.isclose(expected, actual, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
 
 
 def _sample_differences(wanted: Samples, found: Samples) -> list[str]:

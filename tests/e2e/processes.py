@@ -209,7 +209,11 @@ def node_exporter_server(directory: Path) -> Server:
     port = free_port()
     return Server(
         "node_exporter",
-        [installed("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"],
+        [
+            installed("prometheus-node-exporter"),
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--no-collector.systemd",  # Complains at every scrape where there is none.
+        ],
         port=port,
         log=directory / "node_exporter.log",
         ready_path="/",
