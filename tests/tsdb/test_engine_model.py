@@ -1,4 +1,4 @@
-"""The metrics engine against a dictionary, through writes, flushes, merges, restarts and crashes."""
+"""The metrics engine against a dictionary, through writes, flushes, merges and crashes."""
 
 from __future__ import annotations
 

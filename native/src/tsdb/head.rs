@@ -485,3 +485,85 @@ fn new_page() -> Box<[Series; PAGE_SERIES]> {
         Err(_) => unreachable!("the slice has the array's length"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::series_source::{SeriesReader, SeriesSource};
+    use super::*;
+    use parking_lot::RwLock;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    fn sample() -> impl Strategy<Value = Sample> {
+        let ts = prop_oneof![0..40_i64, 0..100_000_i64];
+        let value = prop_oneof![any::<u64>(), (0..3_u64).prop_map(|n| (n as f64).to_bits())];
+        (prop_oneof![0..3_u32, Just(5000)], ts, value).prop_map(|(id, ts, value)| Sample {
+            id,
+            ts,
+            value,
+        })
+    }
+
+    fn read(head: Head, id: u32, start: i64, end: i64) -> Vec<(i64, u64)> {
+        let sources: [Arc<dyn SeriesSource>; 1] = [Arc::new(RwLock::new(head))];
+        let mut reader = SeriesReader::default();
+        reader.read(&sources, id, start, end).unwrap();
+        reader.ts.iter().copied().zip(reader.values.iter().map(|v| v.to_bits())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_write_of_a_time_wins(
+            batches in prop::collection::vec(prop::collection::vec(sample(), 0..200), 1..5),
+            id in prop_oneof![0..3_u32, Just(5000)],
+            start in 0..50_i64,
+            length in 0..100_000_i64,
+        ) {
+            let mut head = Head::new();
+            let mut model: BTreeMap<i64, u64> = BTreeMap::new();
+            for samples in &batches {
+                head.append(samples, 5001);
+                model.extend(samples.iter().filter(|s| s.id == id).map(|s| (s.ts, s.value)));
+            }
+            let expected: Vec<_> =
+                model.range(start..=start + length).map(|(t, v)| (*t, *v)).collect();
+            prop_assert_eq!(head.has_samples(id, 0, 100_000), !model.is_empty());
+            prop_assert_eq!(read(head, id, start, start + length), expected);
+        }
+    }
+
+    #[test]
+    fn long_series_are_cut_into_chunks_and_keep_their_order() {
+        let mut head = Head::new();
+        let samples: Vec<Sample> = (0..10_000_u64)
+            .map(|i| Sample { id: 7, ts: i as i64 * 15_000, value: i.wrapping_mul(0x9e37_79b9) })
+            .collect();
+        for batch in samples.chunks(700) {
+            head.append(batch, 8);
+        }
+        assert_eq!((head.series(), head.samples(), head.ids()), (1, 10_000, vec![7]));
+        // Older than the newest chunk, though no chunk is being built for it alone.
+        let late = Sample { id: 7, ts: 15_000 * 4096 - 1, value: 1 };
+        assert_eq!(head.append(&[late], 8).out_of_order, 1);
+        assert_eq!(head.append(&[samples[9999]], 8).duplicates, 0);
+        let found = read(head, 7, 0, i64::MAX);
+        assert_eq!(found.len(), 10_001);
+        assert!(found.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn exemplars_keep_their_order_and_their_limit() {
+        let mut head = Head::new();
+        let exemplar =
+            |ts: i64, text: &[u8]| Blob { id: 1, kind: BlobKind::Exemplar, ts, bytes: text.into() };
+        let added = head.append_blobs(vec![
+            exemplar(10, b"a"),
+            exemplar(10, b"a"),
+            exemplar(10, b"b"),
+            exemplar(9, b"late"),
+        ]);
+        assert_eq!((added.exemplars, added.exemplars_out_of_order), (3, 1));
+        assert_eq!(head.blobs(1, BlobKind::Exemplar).len(), 2);
+    }
+}
