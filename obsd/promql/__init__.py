@@ -1,7 +1,9 @@
 """PromQL: text to a checked tree, and the tree to values over a small storage Protocol."""
 
+from obsd.promql.ast_json import expr_to_json
 from obsd.promql.evaluate import Evaluator
 from obsd.promql.parser import parse, parse_selector
+from obsd.promql.printer import format_expr, pretty
 from obsd.promql.storage import Storage
 from obsd.promql.value import (
     ColumnsValue,
@@ -23,6 +25,9 @@ __all__ = [
     "StringValue",
     "Value",
     "VectorValue",
+    "expr_to_json",
+    "format_expr",
     "parse",
     "parse_selector",
+    "pretty",
 ]

@@ -187,41 +187,42 @@ def _select(node: ast.Aggregate, grid: Grid, param: FloatArray, notes: Annotatio
         raise QueryError(f"Scalar value {format_general(param.min())} underflows int64")
     if param.max() >= _MAX_INT64:
         raise QueryError(f"Scalar value {format_general(param.max())} overflows int64")
-    limits = np.trunc(param)
+    limits = np.minimum(np.trunc(param), len(grid.labels)).astype(np.int64)
     chosen = np.zeros_like(grid.present)
     order: list[int] = []
     for start, end in groups.bounds:
         rows = groups.order[start:end]
         present = grid.present[rows]
         if node.op == "limitk":
-            ranks = np.cumsum(present, axis=0)
+            chosen[rows] = present & (np.cumsum(present, axis=0) <= limits)
             order.extend(rows)
         else:
-            keys = _rank_keys(grid.values[rows], present, largest=node.op == "topk")
-            by_rank = np.argsort(keys, axis=0, kind="stable")
-            ranks = np.empty_like(by_rank)
-            places = np.arange(1, len(rows) + 1)[:, np.newaxis]
-            np.put_along_axis(ranks, by_rank, np.broadcast_to(places, by_rank.shape), axis=0)
-            order.extend(rows[by_rank[:, 0]])
-        chosen[rows] = present & (ranks <= limits)
+            keys = -grid.values[rows] if node.op == "topk" else grid.values[rows]
+            chosen[rows] = _least(keys, present, limits)
+            order.extend(rows[np.lexsort((keys[:, 0], np.isnan(keys[:, 0])))])
     picked = Grid(grid.labels, grid.values, chosen, grid.drop_name)
     # With one step, the order of the values is the order of the answer.
     return (picked.take(order) if grid.step_count == 1 else picked).without_empty()
 
 
-def _rank_keys(values: FloatArray, present: BoolArray, *, largest: bool) -> FloatArray:
-    """Keys that sort the best first, then NaN, then what is absent."""
-    keys = -values if largest else values
-    # Infinities have to stay ahead of NaN, hence a second key folded in by rank.
-    ranked = np.where(np.isnan(keys), np.inf, keys)
-    tie = np.where(present, np.where(np.isnan(keys), 1, 0), 2)
-    dense = np.argsort(np.argsort(ranked, axis=0, kind="stable"), axis=0, kind="stable")
-    first = np.sort(ranked, axis=0)
-    # Equal values share the lowest rank, so that earlier series win ties.
-    shared = np.empty(dense.shape)
-    for step in range(dense.shape[1]):
-        shared[:, step] = np.searchsorted(first[:, step], ranked[:, step], side="left")
-    return shared + tie * (len(values) + 1.0)
+def _least(keys: FloatArray, present: BoolArray, limits: IntArray) -> BoolArray:
+    """The `limits` least keys of each column; NaN comes last, and of equals the earlier series."""
+    unknown = present & np.isnan(keys)
+    known = present & ~unknown
+    ranked = np.where(known, keys, np.inf)
+    last = np.clip(limits, 1, len(keys)) - 1
+    if (last == last[0]).all():
+        threshold = np.partition(ranked, last[0], axis=0)[last[0]]
+    else:
+        threshold = np.sort(ranked, axis=0)[last, np.arange(len(last))]
+    below = known & (ranked < threshold)
+    room = limits - below.sum(axis=0)
+    equal = known & (ranked == threshold)
+    equal &= np.cumsum(equal, axis=0) <= room
+    room = room - equal.sum(axis=0)
+    chosen: BoolArray = below | equal | (unknown & (np.cumsum(unknown, axis=0) <= room))
+    chosen &= limits > 0
+    return chosen
 
 
 def _limit_ratio(node: ast.Aggregate, grid: Grid, ratio: FloatArray, notes: Annotations) -> Grid:

@@ -59,6 +59,8 @@ class NumberLiteral:
 
 @dataclass(frozen=True, slots=True)
 class StringLiteral:
+    """A quoted string, unescaped."""
+
     value: str
     span: Span = field(default=NOWHERE, compare=False)
 
@@ -104,6 +106,20 @@ class VectorSelector:
     smoothed: bool = False
     span: Span = field(default=NOWHERE, compare=False)
 
+    def _identity(self) -> tuple[object, ...]:
+        # The order of conditions means nothing, and the canonical text sorts them.
+        matchers = sorted(self.matchers, key=lambda m: (m.name, m.op.value, m.value))
+        modifiers = (self.offset, self.at, self.anchored, self.smoothed)
+        return (self.name, tuple(matchers), modifiers)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VectorSelector):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixSelector:
@@ -128,6 +144,8 @@ class Subquery:
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """A function with its arguments."""
+
     function: str
     args: tuple[Expr, ...]
     span: Span = field(default=NOWHERE, compare=False)
@@ -180,6 +198,8 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
+    """A sign before anything but a number, which takes its sign itself."""
+
     op: str
     expr: Expr
     span: Span = field(default=NOWHERE, compare=False)
@@ -187,6 +207,8 @@ class Unary:
 
 @dataclass(frozen=True, slots=True)
 class Paren:
+    """What stood in parentheses, which the canonical text keeps."""
+
     expr: Expr
     span: Span = field(default=NOWHERE, compare=False)
 

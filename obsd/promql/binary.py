@@ -148,7 +148,7 @@ class _Side:
 
 
 def _matched(node: ast.Binary, matching: ast.Matching, left: Grid, right: Grid) -> Grid:
-    """Arithmetic or a comparison over pairs of a series of the many side and one of the one side."""
+    """Arithmetic or a comparison over pairs of a series of the many and one of the one side."""
     swapped = matching.card is ast.Card.ONE_TO_MANY
     many_grid, one_grid = (right, left) if swapped else (left, right)
     # As in Prometheus, a fill value stays with its role when `group_right` turns the sides around:
@@ -156,9 +156,9 @@ def _matched(node: ast.Binary, matching: ast.Matching, left: Grid, right: Grid) 
     many_fill, one_fill = matching.fill_left, matching.fill_right
     many = _Side(many_grid, _signatures(matching, many_grid.labels))
     one = _Side(one_grid, _signatures(matching, one_grid.labels))
-    active = many_grid.present.any(axis=0) & one_grid.present.any(axis=0)
+    active = many_grid.occupied & one_grid.occupied
     if many_fill is not None or one_fill is not None:
-        active = many_grid.present.any(axis=0) | one_grid.present.any(axis=0)
+        active = many_grid.occupied | one_grid.occupied
     _check_one_side(matching, one, active)
     pairs = _pair(many, one, many_fill, one_fill)
     result_labels = [

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from obsd.model.samples import FloatArray, IntArray
+from obsd.model.samples import BoolArray, FloatArray, IntArray
 
 _DAY_S: Final = 86_400
 _MONTH_DAYS: Final = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
@@ -40,9 +40,10 @@ class CivilDate:
         return cls(year_of_era + era * 400 + (month <= 2), month, day)
 
     @property
-    def is_leap(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def is_leap(self) -> BoolArray:
         year = self.year
-        return (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+        leap: BoolArray = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+        return leap
 
 
 def _seconds(values: FloatArray) -> IntArray:
@@ -65,12 +66,14 @@ def day_of_week(values: FloatArray) -> FloatArray:
 def day_of_year(values: FloatArray) -> FloatArray:
     date = _date(values)
     leap_day = date.is_leap & (date.month > 2)
-    return (_DAYS_BEFORE[date.month - 1] + date.day + leap_day).astype(np.float64)
+    days: IntArray = _DAYS_BEFORE[date.month - 1] + date.day + leap_day
+    return days.astype(np.float64)
 
 
 def days_in_month(values: FloatArray) -> FloatArray:
     date = _date(values)
-    return (_MONTH_DAYS[date.month - 1] + (date.is_leap & (date.month == 2))).astype(np.float64)
+    days: IntArray = _MONTH_DAYS[date.month - 1] + (date.is_leap & (date.month == 2))
+    return days.astype(np.float64)
 
 
 def hour(values: FloatArray) -> FloatArray:

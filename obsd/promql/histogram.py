@@ -99,7 +99,7 @@ def _by_presence(
     """Split the steps by which buckets exist, and add up buckets with the same bound."""
     index = [row for _, row in rows]
     present = grid.present[index]
-    everywhere = present.all(axis=1)
+    everywhere: BoolArray = np.logical_and.reduce(present, axis=1)
     if everywhere.all():
         patterns = [(everywhere, np.ones(grid.step_count, np.bool_))]
     else:
@@ -198,11 +198,13 @@ def _monotonic(
 def _almost_equal(a: FloatArray, b: FloatArray) -> BoolArray:
     diff, size = np.abs(a - b), np.abs(a) + np.abs(b)
     tiny = np.finfo(np.float64).tiny
-    return np.where(
+    near: BoolArray = np.where(
         (a == 0) | (b == 0) | (size < tiny),
         diff < _NOISE * tiny,
         diff / np.minimum(size, np.finfo(np.float64).max) < _NOISE,
-    ) | (a == b)
+    )
+    near |= a == b
+    return near
 
 
 def _interpolated(q: FloatArray, bounds: FloatArray, counts: FloatArray) -> FloatArray:

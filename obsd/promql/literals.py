@@ -80,7 +80,7 @@ def format_duration(duration_ms: int) -> str:
 
 
 def format_number(value: float) -> str:
-    """The shortest text that reads back as the same number, with an exponent where that is usual."""
+    """The shortest text that reads back as the same number, with an exponent for far magnitudes."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

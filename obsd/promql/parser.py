@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
@@ -25,7 +24,7 @@ from obsd.promql.syntax_errors import unexpected
 
 CACHED_QUERIES: Final = 4096  # A dashboard has tens of queries; an entry costs a few kilobytes.
 MAX_QUERY_LENGTH: Final = 1_000_000  # A parse is linear, but seconds of it would be a denial.
-MAX_DEPTH: Final = 200  # Evaluation recurses; Python's own limit would end in a crash.
+MAX_FRAMES: Final = 700  # Evaluation recurses; Python's own limit of 1,000 is to stay out of reach.
 
 
 @lru_cache(maxsize=CACHED_QUERIES)
@@ -82,23 +81,28 @@ def _lark() -> Lark:
 def _syntax_error(text: str, error: UnexpectedToken) -> QueryParseError:
     """In Prometheus' words; the tokens before the bad one tell what was being read."""
     token = None if error.token.type == "$END" else error.token
+    if token is None and next(tokens(text), None) is None:
+        return error_at(text, Span(len(text), len(text)), "no expression found in input")
     at = len(text) if token is None or token.start_pos is None else token.start_pos
     before = []
     for seen in tokens(text):
         if seen.start_pos is not None and seen.start_pos >= at:
             break
         before.append(seen)
+    if token is not None and token.type == "RPAREN" and before[-1:] and before[-1].type == "COMMA":
+        message = "trailing commas not allowed in function call args"
+        return error_at(text, Span(at - 1, at), message)
     return error_at(text, Span(at, at + 1), unexpected(before, token))
 
 
 def _check_depth(expr: ast.Expr) -> None:
-    level: Sequence[ast.Expr] = (expr,)
-    depth = 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise SpannedError("expression is nested too deeply", level[0].span)
-        level = [child for parent in level for child in ast.children(parent)]
+    pending = [(expr, 0)]
+    while pending:
+        node, above = pending.pop()
+        frames = above + (5 if isinstance(node, ast.Call) else 2)
+        if frames > MAX_FRAMES:
+            raise SpannedError("expression is nested too deeply", node.span)
+        pending.extend((child, frames) for child in ast.children(node))
 
 
 def _start(token: Token) -> int:
@@ -242,6 +246,8 @@ class AstBuilder(Transformer[Token, ast.Expr]):
     def fill_value(
         self, _left: Token, sign: Token | None, number: ast.NumberLiteral, _right: Token
     ) -> float:
+        if math.isnan(number.value):
+            return math.nan  # This very object, so that equal trees compare equal.
         return -number.value if sign == "-" else number.value
 
     # Selectors and their modifiers.

@@ -48,7 +48,7 @@ def quantile_over_time(site: CallSite) -> Grid:
     q = site.scalar(0)
     grid = _rollup_with(site, 1, "quantile_over_time", [q])
     if grid.labels:
-        warn_of_quantiles(site, 0, q[grid.present.any(axis=0)])
+        warn_of_quantiles(site, 0, q[grid.occupied])
     return grid
 
 
@@ -124,7 +124,7 @@ def absent_over_time(site: CallSite) -> Grid:
 
 
 def _absence(site: CallSite, grid: Grid) -> Grid:
-    present = ~grid.present.any(axis=0)
+    present = ~grid.occupied
     return Grid.single(_absent_labels(site.arg(0)), np.ones(len(present)), present).without_empty()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-import re2
+import re2  # type: ignore[import-untyped]
 
 _CACHED: Final = 1024
 _REFERENCE: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
@@ -68,4 +68,5 @@ def compile_anchored(expression: str) -> AnchoredRegex:
     except re2.error as error:
         detail = error.args[0] if error.args else error
         text = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
-        raise InvalidRegexError(f"error parsing regexp: {text}") from None
+        reason = text.partition(": ")[0]
+        raise InvalidRegexError(f"error parsing regexp: {reason}: `{expression}`") from None

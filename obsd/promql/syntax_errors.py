@@ -112,7 +112,9 @@ def _context(before: Sequence[Token]) -> tuple[str, str]:
         return "@", "timestamp"
     if last in _AGGREGATION_KINDS:
         return "aggregation", ""
-    return "", ""
+    if last in _OPERATOR_KINDS or last in {"LPAREN", "COMMA", "BOOL"}:
+        return "", "an expression"
+    return "", "an operator or " + ("the end" if opener is None else '")"')
 
 
 def _open_bracket(before: Sequence[Token]) -> int | None:

@@ -64,7 +64,13 @@ class Grid:
 
     @property
     def step_count(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
+
+    @property
+    def occupied(self) -> BoolArray:
+        """The steps at which any series exists: bool, shape (steps,)."""
+        steps: BoolArray = np.logical_or.reduce(self.present, axis=0)
+        return steps
 
     def with_values(self, values: FloatArray, *, drop_name: bool = True) -> Grid:
         """Other values of the same series; most functions make another metric of them."""
@@ -132,12 +138,16 @@ def remove_names(grid: Grid) -> Grid:
 
 @dataclass(frozen=True, slots=True)
 class ScalarValue:
+    """A number at one time."""
+
     timestamp_ms: int
     value: float
 
 
 @dataclass(frozen=True, slots=True)
 class StringValue:
+    """A string, as a query that is one literal gives it."""
+
     timestamp_ms: int
     value: str
 

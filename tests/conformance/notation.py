@@ -156,7 +156,7 @@ def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
     first = 0
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
-        starts = line == "clear" or line.startswith(("load", "eval")) and raw[:1] not in " \t"
+        starts = line == "clear" or (line.startswith(("load", "eval")) and raw[:1] not in " \t")
         if block and (not line or line.startswith("#") or starts):
             yield first, block
             block = []

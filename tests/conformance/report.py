@@ -16,12 +16,12 @@ def main(directory: Path) -> None:
         excused = Counter(o.excuse for o in outcomes if o.excuse)
         failed = [o for o in outcomes if o.problem and not o.excuse]
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(excused.items()))
-        print(
+        sys.stdout.write(
             f"{path.name:28} passed {passed:4}  not yet {sum(excused.values()):4}"
-            f"  failed {len(failed):3}  {reasons}"
+            f"  failed {len(failed):3}  {reasons}\n"
         )
         for outcome in failed:
-            print(f"    {outcome}")
+            sys.stdout.write(f"    {outcome}\n")
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def run_file(path: Path, target: Target) -> Iterator[Outcome]:
                 yield Outcome(path.name, command, problem, excuse)
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """The answer is not the expected one."""
 
 
@@ -127,8 +127,8 @@ def _problem(case: Eval, target: Target) -> str | None:
             if result is not None:
                 _check_matrix(case, result)
                 _check_annotations(case, result)
-    except (Mismatch, IndexError, ValueError, AssertionError, KeyError, TypeError) as mismatch:
-        return repr(mismatch)
+    except MismatchError as mismatch:
+        return str(mismatch)
     return None
 
 
@@ -139,13 +139,13 @@ def _asked(case: Eval, ask: Callable[[], Result]) -> Result | None:
         result = ask()
     except (QueryError, BadInputError) as error:
         if not failures:
-            raise Mismatch(f"failed: {error}") from error
+            raise MismatchError(f"failed: {error}") from error
         for failure in failures:
             if not failure.fits(str(error)):
-                raise Mismatch(f"failed with {error}, not {failure.text}") from error
+                raise MismatchError(f"failed with {error}, not {failure.text}") from error
         return None
     if failures:
-        raise Mismatch(f"did not fail, but gave {result.value}")
+        raise MismatchError(f"did not fail, but gave {result.value}")
     return result
 
 
@@ -176,23 +176,23 @@ def _check_value(case: Eval, result: Result) -> None:
         case ScalarValue(value=value):
             expected = case.scalar
             if expected is None or not almost_equal(value, expected):
-                raise Mismatch(f"got {value}, not {expected}")
+                raise MismatchError(f"got {value}, not {expected}")
         case StringValue(value=text):
             wanted = [e.text for e in case.having(Aspect.STRING)]
             if wanted != [text]:
-                raise Mismatch(f"got {text!r}, not {wanted}")
+                raise MismatchError(f"got {text!r}, not {wanted}")
         case VectorValue(labels=labels, values=values):
             got = dict(zip(labels, values.tolist(), strict=True))
             if len(got) < len(labels):
-                raise Mismatch("got a label set twice")
+                raise MismatchError("got a label set twice")
             expected_vector = _expected_vector(case)
             _check_vector("instant", got, expected_vector)
             if case.having(Aspect.ORDERED) and list(got) != list(expected_vector):
-                raise Mismatch(f"got the order {list(got)}")
+                raise MismatchError(f"got the order {list(got)}")
         case ColumnsValue():
             _check_columns(case, result.value)
         case MatrixValue():
-            raise Mismatch("got a matrix from an instant query")
+            raise MismatchError("got a matrix from an instant query")
 
 
 def _expected_vector(case: Eval) -> dict[Labels, float]:
@@ -201,7 +201,7 @@ def _expected_vector(case: Eval) -> dict[Labels, float]:
 
 def _float(series: Series) -> float:
     if series.has_histograms:
-        raise Mismatch("a histogram is expected")
+        raise MismatchError("a histogram is expected")
     (point,) = series.points
     assert isinstance(point, float)
     return point
@@ -210,10 +210,10 @@ def _float(series: Series) -> float:
 def _check_vector(what: str, got: dict[Labels, float], expected: dict[Labels, float]) -> None:
     if set(got) != set(expected):
         extra, missing = set(got) - set(expected), set(expected) - set(got)
-        raise Mismatch(f"{what}: got {extra} that is not expected, missed {missing}")
+        raise MismatchError(f"{what}: got {extra} that is not expected, missed {missing}")
     for labels, value in expected.items():
         if not almost_equal(got[labels], value):
-            raise Mismatch(f"{what}: got {got[labels]!r} for {labels}, not {value!r}")
+            raise MismatchError(f"{what}: got {got[labels]!r} for {labels}, not {value!r}")
 
 
 def _check_columns(case: Eval, value: ColumnsValue) -> None:
@@ -237,7 +237,7 @@ def _check_columns(case: Eval, value: ColumnsValue) -> None:
         for s in case.series
     }
     if got != expected:
-        raise Mismatch(f"got {got}, not {expected}")
+        raise MismatchError(f"got {got}, not {expected}")
 
 
 def _check_matrix(case: Eval, result: Result) -> None:
@@ -251,14 +251,16 @@ def _check_matrix(case: Eval, result: Result) -> None:
     presence = dict(zip(value.labels, value.present.tolist(), strict=True))
     if set(got) != set(expected):
         extra, missing = set(got) - set(expected), set(expected) - set(got)
-        raise Mismatch(f"got {extra} that is not expected, missed {missing}")
+        raise MismatchError(f"got {extra} that is not expected, missed {missing}")
     for labels, points in expected.items():
         for step, point in enumerate(points):
             there = presence[labels][step]
             if there != (point is not None):
-                raise Mismatch(f"step {step} of {labels}: presence is {there}")
+                raise MismatchError(f"step {step} of {labels}: presence is {there}")
             if point is not None and not almost_equal(float(got[labels][step]), point):
-                raise Mismatch(f"step {step} of {labels}: got {got[labels][step]!r}, not {point!r}")
+                raise MismatchError(
+                    f"step {step} of {labels}: got {got[labels][step]!r}, not {point!r}"
+                )
 
 
 ABSENT = 0.0
@@ -270,7 +272,7 @@ def any_point(series: Series) -> bool:
 
 def _padded(series: Series, step_count: int) -> list[float | None]:
     if series.has_histograms:
-        raise Mismatch("histograms are expected")
+        raise MismatchError("histograms are expected")
     points = [p if isinstance(p, float) else None for p in series.points]
     return points + [None] * (step_count - len(points))
 
@@ -289,13 +291,13 @@ def _check_messages(
     refused: Sequence[Expectation],
 ) -> None:
     if refused and messages:
-        raise Mismatch(f"got an unwanted {what}: {messages}")
+        raise MismatchError(f"got an unwanted {what}: {messages}")
     for expectation in expected:
         if not any(expectation.fits(message) for message in messages):
-            raise Mismatch(f"no {what} fits {expectation.text!r}: {messages}")
+            raise MismatchError(f"no {what} fits {expectation.text!r}: {messages}")
     for message in messages:
         if expected and not any(e.fits(message) for e in expected):
-            raise Mismatch(f"{what} not expected: {message}")
+            raise MismatchError(f"{what} not expected: {message}")
 
 
 def almost_equal(a: float, b: float) -> bool:
