@@ -32,6 +32,7 @@ from obsd.tsdb import filenames
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.reader import Reader, Source
 from obsd.tsdb.series_log import SeriesLog
+from obsd.tsdb.stats import Cardinality
 from obsd.tsdb.wal import OnDurable, Wal, WalRecord
 
 log = logging.getLogger(__name__)
@@ -277,6 +278,10 @@ class MetricsEngine:
     def metadata(self, metric: str | None = None) -> dict[str, Metadata]:
         """What senders said about metric families, or about one."""
         return self._reader.metadata(metric)
+
+    def cardinality(self, limit: int) -> Cardinality:
+        """Where series come from: the `limit` largest of each kind."""
+        return self._reader.cardinality(limit)
 
     def close(self) -> None:
         """Stop; what is in the head stays in the WAL."""

@@ -14,11 +14,12 @@ from obsd import _native
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError
 from obsd.model.exemplar import Exemplar
-from obsd.model.labels import Labels
+from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.matcher import Matcher
 from obsd.model.metadata import Metadata
 from obsd.model.samples import Columns, HistogramColumn, Matrix, RollupSpec
 from obsd.tsdb.exemplar_codec import decode_exemplar
+from obsd.tsdb.stats import Cardinality
 
 Ids = npt.NDArray[np.uint32]
 _T = TypeVar("_T", bound=np.generic)
@@ -234,9 +235,27 @@ class Reader:
             if metric is None or family == metric
         }
 
+    def cardinality(self, limit: int) -> Cardinality:
+        names, pairs = self._registry.cardinality(limit)
+        by_metric = self._registry.label_sizes(METRIC_NAME, limit)
+        values = sorted(((n, v) for n, v, _, _ in names), key=_by_count)
+        text_bytes = sorted(((n, b) for n, _, _, b in names), key=_by_count)
+        return Cardinality(
+            series=self._registry.series_count,
+            label_pairs=sum(count for _, count in values),
+            by_metric=by_metric,
+            values_by_label=values[:limit],
+            bytes_by_label=text_bytes[:limit],
+            by_pair=[(f"{name}={value}", series) for name, value, series in pairs],
+        )
+
     @staticmethod
     def _with_samples(sources: list[Source], ids: Ids, start_ms: int, end_ms: int) -> Ids:
         return _native.with_samples(sources, ids, start_ms, end_ms)
+
+
+def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
+    return -entry[1], entry[0]
 
 
 def _type_name(kind: int) -> str:

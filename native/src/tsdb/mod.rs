@@ -1,10 +1,12 @@
 //! The metrics engine's kernels.
+pub mod codec;
 pub mod columns;
 pub mod fingerprint;
 pub mod gorilla;
 pub mod head;
 pub mod ingest;
 pub mod matcher;
+pub mod part;
 pub mod postings;
 pub mod registry;
 pub mod rollup;
@@ -23,5 +25,6 @@ pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 /// Adds this module's classes and functions to `obsd._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     rollup::register(m)?;
+    part::python::register(m)?;
     python::register(m)
 }

@@ -185,9 +185,24 @@ impl PostingsIndex {
             .collect()
     }
 
-    /// For each name symbol: how many values it has and how many series carry it.
-    pub fn name_sizes(&self) -> impl Iterator<Item = (u32, usize, u64)> + '_ {
-        self.names.iter().map(|(&symbol, name)| (symbol, name.values.len(), name.all.len()))
+    /// For each name symbol: how many values it has, how many series carry it, and the bytes of
+    /// its values' text.
+    pub fn name_sizes<'a>(
+        &'a self,
+        symbols: &'a Symbols,
+    ) -> impl Iterator<Item = (u32, usize, u64, usize)> + 'a {
+        self.names.iter().map(|(&symbol, name)| {
+            let text = name.values.keys().map(|v| symbols.raw(*v).len()).sum();
+            (symbol, name.values.len(), name.all.len(), text)
+        })
+    }
+
+    /// For each value symbol of a name: how many series carry it.
+    #[must_use]
+    pub fn value_sizes(&self, name: &str, symbols: &Symbols) -> Vec<(u32, u64)> {
+        self.name(name, symbols).map_or_else(Vec::new, |name| {
+            name.values.iter().map(|(&value, postings)| (value, postings.len())).collect()
+        })
     }
 
     /// For each (name, value) pair: how many series carry it.

@@ -199,26 +199,33 @@ impl PyRegistry {
         Ok(PyBytes::new(py, &record))
     }
 
-    /// (name, values, series) of each label, and (name, value, series) of the `limit` most used
-    /// pairs.
+    /// (name, values, series, bytes of text) of each label, and (name, value, series) of the
+    /// `limit` most used pairs.
     #[allow(clippy::type_complexity)]
     fn cardinality(
         &self,
         py: Python<'_>,
         limit: usize,
-    ) -> (Vec<(String, usize, u64)>, Vec<(String, String, u64)>) {
+    ) -> (Vec<(String, usize, u64, usize)>, Vec<(String, String, u64)>) {
         py.detach(|| {
             self.0.indexed(|table, index| {
                 let text = |s| table.symbols.get(s).to_owned();
-                let names = index.name_sizes().map(|(n, v, s)| (text(n), v, s)).collect();
+                let names = index.name_sizes(&table.symbols);
+                let names = names.map(|(n, v, s, b)| (text(n), v, s, b)).collect();
                 let mut pairs: Vec<_> = index.pair_sizes().collect();
-                let keep = limit.min(pairs.len());
-                if keep > 0 {
-                    pairs.select_nth_unstable_by_key(keep - 1, |p| std::cmp::Reverse(p.2));
-                }
-                pairs.truncate(keep);
-                pairs.sort_by_key(|p| std::cmp::Reverse(p.2));
+                keep_largest(&mut pairs, limit, |p| p.2);
                 (names, pairs.into_iter().map(|(n, v, s)| (text(n), text(v), s)).collect())
+            })
+        })
+    }
+
+    /// (value, series) of the `limit` most used values of a label.
+    fn label_sizes(&self, py: Python<'_>, name: &str, limit: usize) -> Vec<(String, u64)> {
+        py.detach(|| {
+            self.0.indexed(|table, index| {
+                let mut sizes = index.value_sizes(name, &table.symbols);
+                keep_largest(&mut sizes, limit, |s| s.1);
+                sizes.into_iter().map(|(v, s)| (table.symbols.get(v).to_owned(), s)).collect()
             })
         })
     }
@@ -253,6 +260,16 @@ impl From<MarkTuple> for LogMark {
     fn from((symbols, series, fingerprints): MarkTuple) -> Self {
         Self { symbols, series, fingerprints }
     }
+}
+
+/// Leaves the `limit` largest entries, largest first.
+fn keep_largest<T>(entries: &mut Vec<T>, limit: usize, size: impl Fn(&T) -> u64) {
+    let keep = limit.min(entries.len());
+    if keep > 0 {
+        entries.select_nth_unstable_by_key(keep - 1, |e| std::cmp::Reverse(size(e)));
+    }
+    entries.truncate(keep);
+    entries.sort_by_key(|e| std::cmp::Reverse(size(e)));
 }
 
 fn compile(selectors: Vec<Vec<(String, String, String)>>) -> PyResult<Vec<Vec<Matcher>>> {
