@@ -1,6 +1,7 @@
 """Scraped text to remote-write requests: what the text says, and text that says nothing."""
 
 import math
+import re
 import struct
 
 import pytest
@@ -136,5 +137,6 @@ def test_a_written_sample_reads_back(
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_a_request_or_errors(text: bytes) -> None:
     request, errors = convert(text)
-    lines = [line for line in text.split(b"\n") if line.strip()]
+    lines = [line for line in text.split(b"\n") if line.strip(b" \t")]
     assert len(request.series) + len(errors) <= len(lines)
+    assert all(re.match(r"line \d+: .", error) for error in errors)

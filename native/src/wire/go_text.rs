@@ -68,13 +68,17 @@ pub fn push_seconds(out: &mut Vec<u8>, ms: i64) {
 pub fn push_float(out: &mut Vec<u8>, value: f64) {
     let magnitude = value.abs();
     // The comparison is false for a NaN too.
-    if magnitude < EXACT_INTEGER && magnitude.trunc() == magnitude {
+    if magnitude < EXACT_INTEGER {
         if value.is_sign_negative() {
             out.push(b'-');
         }
-        push_u64(out, magnitude as u64);
+        if magnitude.trunc() == magnitude {
+            push_u64(out, magnitude as u64);
+        } else if !push_short_decimal(out, magnitude) {
+            push_shortest(out, magnitude);
+        }
     } else if value.is_finite() {
-        push_fractional(out, value);
+        push_shortest(out, value);
     } else if value.is_nan() {
         out.extend_from_slice(b"NaN");
     } else {
@@ -82,9 +86,32 @@ pub fn push_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-fn push_fractional(out: &mut Vec<u8>, value: f64) {
+/// Most gauges have a few decimals, which are faster to find by trying than by shortening. Two
+/// decimals of at most 15 digits are never the same float, so one that reads back is the shortest.
+#[inline]
+fn push_short_decimal(out: &mut Vec<u8>, magnitude: f64) -> bool {
+    const SCALE: u64 = 1_000_000;
+    let scaled = (magnitude * SCALE as f64 + 0.5) as u64;
+    if scaled >= 1_000_000_000_000_000 || scaled as f64 / SCALE as f64 != magnitude {
+        return false;
+    }
+    push_u64(out, scaled / SCALE);
+    // With a one in front, zeros behind the point keep their places; the one becomes the point.
+    let point = out.len();
+    push_u64(out, SCALE + scaled % SCALE);
+    out[point] = b'.';
+    while out.last() == Some(&b'0') {
+        out.pop();
+    }
+    true
+}
+
+fn push_shortest(out: &mut Vec<u8>, value: f64) {
     let mut buffer = ryu::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
+    if (1e-5..EXACT_INTEGER).contains(&value) {
+        return out.extend_from_slice(text);
+    }
     // An exponent has a sign and three digits at most, so it begins in the last five bytes.
     let tail = text.len().saturating_sub(5);
     match text[tail..].iter().position(|&byte| byte == b'e') {
@@ -194,6 +221,14 @@ mod tests {
             prop_assert_eq!(text.parse::<f64>().map(f64::to_bits), Ok(bits));
             let has_exponent = value != 0.0 && !(1e-6..1e21).contains(&value.abs());
             prop_assert_eq!(text.contains('e'), has_exponent);
+        }
+
+        #[test]
+        fn decimals_are_their_digits(digits in 1u64..1_000_000_000_000_000, decimals in 0u32..9) {
+            let value = digits as f64 / 10f64.powi(decimals as i32);
+            prop_assume!((1e-6..1e21).contains(&value));
+            // The standard library's digits are the shortest too, and it writes no exponents.
+            prop_assert_eq!(text(|out| push_float(out, -value)), format!("-{value}"));
         }
 
         #[test]

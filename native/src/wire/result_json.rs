@@ -12,6 +12,9 @@ use super::go_text::{push_float, push_seconds};
 /// A point is about this long: `[1700000000.123,"0.123456789"],`.
 const POINT_BYTES: usize = 32;
 
+/// What is reserved at most; pages that stay untouched cost nothing.
+const MAX_RESERVED_BYTES: usize = 1 << 28;
+
 /// Adds this file's functions to the module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(format_float, m)?)?;
@@ -58,6 +61,8 @@ fn matrix_json<'py>(
             for (step, (&value, _)) in
                 values.iter().zip(present).enumerate().filter(|(_, (_, present))| **present)
             {
+                // Once for all parts of the point.
+                out.reserve(2 * POINT_BYTES);
                 out.extend_from_slice(openings.of(step));
                 push_float(out, value);
                 out.extend_from_slice(b"\"],");
@@ -135,7 +140,8 @@ struct SeriesArray {
 
 impl SeriesArray {
     fn with_points(count: usize) -> Self {
-        let mut out = Vec::with_capacity(count.saturating_mul(POINT_BYTES).min(1 << 26) + 2);
+        let mut out =
+            Vec::with_capacity(count.saturating_mul(POINT_BYTES).min(MAX_RESERVED_BYTES) + 2);
         out.push(b'[');
         Self { out }
     }

@@ -215,15 +215,17 @@ impl<'o> Converter<'o> {
 }
 
 /// All labels of a series, sorted by name. An extra label wins over a scraped one, which is kept
-/// under the name `exported_...`, prefixed until that is free. Empty values are no labels.
+/// under the name `exported_...`, prefixed until that is free. Empty values are no labels, and
+/// the metric's name stays.
 fn with_extra_labels<'a>(
     name: Cow<'a, str>,
     mut scraped: Labels<'a>,
     extra: &'a [(String, String)],
 ) -> Labels<'a> {
     scraped.retain(|(_, value)| !value.is_empty());
-    let is_extra =
-        |name: &str| extra.iter().any(|(known, value)| known == name && !value.is_empty());
+    let extra: Vec<_> =
+        extra.iter().filter(|(name, value)| !value.is_empty() && name != "__name__").collect();
+    let is_extra = |name: &str| extra.iter().any(|(known, _)| known == name);
     for index in 0..scraped.len() {
         if !is_extra(&scraped[index].0) {
             continue;
@@ -235,8 +237,7 @@ fn with_extra_labels<'a>(
         scraped[index].0 = Cow::Owned(renamed);
     }
     scraped.push((Cow::Borrowed("__name__"), name));
-    let extra = extra.iter().filter(|(_, value)| !value.is_empty());
-    scraped.extend(extra.map(|(name, value)| (Cow::from(name), Cow::from(value))));
+    scraped.extend(extra.iter().map(|(name, value)| (Cow::from(name), Cow::from(value))));
     scraped.sort_unstable();
     scraped.dedup_by(|later, earlier| later.0 == earlier.0);
     scraped

@@ -125,7 +125,7 @@ fn duplicates_without_a_time_keep_the_first() {
 #[test]
 fn extra_labels_win_and_scraped_ones_are_renamed() {
     let text = "m{job=\"a\",exported_job=\"b\",z=\"\"} 1\n";
-    let (series, _) = convert_text(text, &[("job", "x"), ("none", "")]);
+    let (series, _) = convert_text(text, &[("job", "x"), ("none", ""), ("__name__", "a")]);
     assert_eq!(series, ["__name__=m,exported_exported_job=a,exported_job=b,job=x 1@5000"]);
 }
 
