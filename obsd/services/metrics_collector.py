@@ -70,6 +70,22 @@ class QueryLimits:
     lookback_ms: int = 300_000
 
 
+@dataclass(slots=True)
+class IngestTotals:
+    """What has been acknowledged since the start, in all projects. Event loop only."""
+
+    requests: int = 0
+    samples: int = 0
+    histograms: int = 0
+    exemplars: int = 0
+
+    def add(self, outcome: WriteOutcome) -> None:
+        self.requests += 1
+        self.samples += outcome.samples
+        self.histograms += outcome.histograms
+        self.exemplars += outcome.exemplars
+
+
 class MetricsCollector:
     """Metrics of all projects."""
 
@@ -87,6 +103,7 @@ class MetricsCollector:
         self._slots = QuerySlots(
             self.limits.concurrent, self.limits.queued, self.limits.queue_wait_s
         )
+        self.totals = IngestTotals()
 
     # Writing
 
@@ -101,7 +118,9 @@ class MetricsCollector:
         find = (lambda: self._projects.engine(project_id)) if engine is None else (lambda: engine)
         write = PendingWrite(find, body, wire)
         self._executors.ingest.submit(write.run)
-        return await write.future
+        outcome = await write.future
+        self.totals.add(outcome)
+        return outcome
 
     async def write_exposition(
         self,
