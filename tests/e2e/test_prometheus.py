@@ -92,7 +92,7 @@ INSTANT_QUERIES = [
     "lab_value > bool 0",
     "lab_value >= 0 and lab_value < 100",
     "up unless on (job) lab_build_info",
-    "lab_value % 2 ^ 2 ^ 0.5",
+    'lab_value{kind!="huge"} % 2 ^ 2 ^ 0.5',
     "lab_requests_total offset 5s",
     "lab_requests_total @ end() - lab_requests_total offset 3s",
     "max_over_time(rate(lab_requests_total[5s])[12s:1s])",
