@@ -6,6 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
@@ -20,6 +21,7 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 
 NATIVE_SOURCES := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs')
+NATIVE_MODULE := obsd/_native.abi3.so
 PACKAGE_SOURCES := $(NATIVE_SOURCES) pyproject.toml README.md LICENSE $(shell find obsd -name '*.py' -o -name '*.pyi' -o -name '*.lark')
 
 # As an extension module the crate is not linked against libpython, which Debian has in a package
@@ -33,7 +35,7 @@ help: ## List the targets
 # --- Build ---------------------------------------------------------------------------------------
 
 .PHONY: install
-install: $(STAMPS)/obsd ## Build obsd into .venv, as .venv/bin/obsd
+install: $(STAMPS)/obsd $(NATIVE_MODULE) ## Build obsd into .venv, as .venv/bin/obsd
 
 $(STAMPS)/venv:
 	@python=$$(scripts/toolchain.sh python); "$$python" -m venv $(VENV)
@@ -47,12 +49,12 @@ $(STAMPS)/deps-%: pyproject.toml | $(STAMPS)/venv
 	@touch $@
 
 # The module is removed first, since one built for another interpreter would win over it.
-$(STAMPS)/obsd: $(NATIVE_SOURCES) pyproject.toml $(STAMPS)/deps-build $(STAMPS)/deps-runtime
+$(STAMPS)/obsd $(NATIVE_MODULE) &: $(NATIVE_SOURCES) pyproject.toml $(STAMPS)/deps-build $(STAMPS)/deps-runtime
 	@scripts/toolchain.sh rust
 	@echo "obsd: building the native module"
 	@rm -f obsd/_native*.so
 	@$(BIN)/maturin develop --release --locked --quiet
-	@touch $@
+	@touch $(STAMPS)/obsd $(NATIVE_MODULE)
 
 # --- Run -----------------------------------------------------------------------------------------
 

@@ -122,16 +122,21 @@ class Params:
     def required_duration_ms(self, name: str) -> float:
         return self._parsed(name, parse_duration_ms)
 
-    def limit(self, name: str = "limit") -> int | None:
-        """How many at most; 0 or no value means no limit."""
+    def count(self, name: str) -> int | None:
+        """A whole number, or None where there is none."""
         text = self.text(name)
         if not text:
             return None
-        if not _INTEGER.fullmatch(text):
+        if not _INTEGER.fullmatch(text) or len(text) > 18:
             raise InvalidParameterError(name, f'cannot parse "{text}" to a valid number')
-        if int(text) < 0:
-            raise InvalidParameterError(name, "limit must be non-negative")
-        return int(text) or None
+        return int(text)
+
+    def limit(self) -> int | None:
+        """How many at most; 0 or no value means no limit."""
+        limit = self.count("limit")
+        if limit is not None and limit < 0:
+            raise InvalidParameterError("limit", "limit must be non-negative")
+        return limit or None
 
     def matcher_sets(self, name: str = "match[]") -> list[tuple[Matcher, ...]]:
         """The selectors of a repeated parameter."""

@@ -56,7 +56,7 @@ def encode_value(value: Value, limit: int | None = None) -> EncodedResult:
     """Encode what a query gave, no more than `limit` series of it."""
     match value:
         case ScalarValue(timestamp_ms, number):
-            return EncodedResult("scalar", _point(timestamp_ms, _native.format_float(number)))
+            return EncodedResult("scalar", _point(timestamp_ms, format_float(number)))
         case StringValue(timestamp_ms, text):
             return EncodedResult("string", _point(timestamp_ms, text))
         case VectorValue():
@@ -67,6 +67,11 @@ def encode_value(value: Value, limit: int | None = None) -> EncodedResult:
             return _columns(columns, limit)
         case _:
             assert_never(value)
+
+
+def format_float(value: float) -> str:
+    """A sample value as Prometheus writes it."""
+    return _native.format_float(value)
 
 
 def seconds(timestamp_ms: int) -> float | int:

@@ -79,7 +79,7 @@ def aggregate(node: ast.Aggregate, grid: Grid, param: Param, notes: Annotations)
     if not groups.labels:
         return Grid.empty(grid.step_count)
     members = grid if _is_identity(groups.order) else grid.take(groups.order)
-    counts = np.add.reduceat(members.present, groups.starts, axis=0, dtype=np.int64)
+    counts = _counts(members, groups)
     if node.op == "quantile":
         assert isinstance(param, Steps)
         values = _quantiles(members, groups, param.values)
@@ -87,6 +87,15 @@ def aggregate(node: ast.Aggregate, grid: Grid, param: Param, notes: Annotations)
         values = _REDUCTIONS[node.op](members, groups.starts, counts)
     drops = np.logical_or.reduceat(members.drop_name & members.present.any(axis=1), groups.starts)
     return Grid(groups.labels, values, counts > 0, drops).without_empty()
+
+
+def _counts(members: Grid, groups: Groups) -> IntArray:
+    """How many series of each group exist at each step."""
+    if members.present.all():
+        sizes = np.diff(np.append(groups.starts, len(members.labels)))
+        return np.repeat(sizes[:, np.newaxis], members.step_count, axis=1)
+    counts: IntArray = np.add.reduceat(members.present, groups.starts, axis=0, dtype=np.int64)
+    return counts
 
 
 def _is_identity(order: IntArray) -> bool:
@@ -97,7 +106,7 @@ Reduction = Callable[[Grid, IntArray, IntArray], FloatArray]
 
 
 def _sum(members: Grid, starts: IntArray, _counts: IntArray) -> FloatArray:
-    return grouped_sum(np.where(members.present, members.values, 0.0), starts)
+    return grouped_sum(_or_else(members, 0.0), starts)
 
 
 def _average(members: Grid, starts: IntArray, counts: IntArray) -> FloatArray:
@@ -113,17 +122,20 @@ def _group(_members: Grid, _starts: IntArray, counts: IntArray) -> FloatArray:
 
 
 def _minimum(members: Grid, starts: IntArray, _counts: IntArray) -> FloatArray:
-    result: FloatArray = np.fmin.reduceat(_absent_as_nan(members), starts, axis=0)
+    result: FloatArray = np.fmin.reduceat(_or_else(members, np.nan), starts, axis=0)
     return result
 
 
 def _maximum(members: Grid, starts: IntArray, _counts: IntArray) -> FloatArray:
-    result: FloatArray = np.fmax.reduceat(_absent_as_nan(members), starts, axis=0)
+    result: FloatArray = np.fmax.reduceat(_or_else(members, np.nan), starts, axis=0)
     return result
 
 
-def _absent_as_nan(members: Grid) -> FloatArray:
-    return np.where(members.present, members.values, np.nan)
+def _or_else(members: Grid, absent: float) -> FloatArray:
+    """The values, with a stand-in for those that do not exist."""
+    if members.present.all():
+        return members.values
+    return np.where(members.present, members.values, absent)
 
 
 def _variance(members: Grid, starts: IntArray, counts: IntArray) -> FloatArray:
@@ -173,6 +185,7 @@ def _warn_of_quantile(node: ast.Aggregate, q: FloatArray, notes: Annotations) ->
 
 _SELECTIONS: Final = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
 _MAX_INT64: Final = float(1 << 63)
+_FEW: Final = 12  # Up to here, taking minima one by one is faster than partitioning.
 
 
 def _select(node: ast.Aggregate, grid: Grid, param: FloatArray, notes: Annotations) -> Grid:
@@ -210,19 +223,36 @@ def _least(keys: FloatArray, present: BoolArray, limits: IntArray) -> BoolArray:
     unknown = present & np.isnan(keys)
     known = present & ~unknown
     ranked = np.where(known, keys, np.inf)
-    last = np.clip(limits, 1, len(keys)) - 1
-    if (last == last[0]).all():
-        threshold = np.partition(ranked, last[0], axis=0)[last[0]]
-    else:
-        threshold = np.sort(ranked, axis=0)[last, np.arange(len(last))]
+    threshold = _order_statistic(ranked, np.clip(limits, 1, len(keys)) - 1)
     below = known & (ranked < threshold)
     room = limits - below.sum(axis=0)
     equal = known & (ranked == threshold)
-    equal &= np.cumsum(equal, axis=0) <= room
-    room = room - equal.sum(axis=0)
-    chosen: BoolArray = below | equal | (unknown & (np.cumsum(unknown, axis=0) <= room))
+    equal = _first(equal, room)
+    unknown = _first(unknown, room - equal.sum(axis=0))
+    chosen: BoolArray = below | equal | unknown
     chosen &= limits > 0
     return chosen
+
+
+def _first(mask: BoolArray, room: IntArray) -> BoolArray:
+    """Of each column, the first `room` that are set."""
+    if (mask.sum(axis=0) <= room).all():
+        return mask
+    return mask & (np.cumsum(mask, axis=0) <= room)
+
+
+def _order_statistic(values: FloatArray, index: IntArray) -> FloatArray:
+    """Of each column, the value that sorting would put at `index`."""
+    if (index != index[0]).any():
+        return np.sort(values, axis=0)[index, np.arange(len(index))]
+    if index[0] >= _FEW:
+        nth: FloatArray = np.partition(values, index[0], axis=0)[index[0]]
+        return nth
+    rest, columns = values.copy(), np.arange(values.shape[1])
+    for _ in range(int(index[0])):
+        rest[rest.argmin(axis=0), columns] = np.inf
+    least: FloatArray = rest.min(axis=0)
+    return least
 
 
 def _limit_ratio(node: ast.Aggregate, grid: Grid, ratio: FloatArray, notes: Annotations) -> Grid:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import cramjam
 import numpy as np
 
 from obsd import _native
 from obsd.model.errors import BadInputError
 from obsd.model.labels import METRIC_NAME
 from obsd.model.metadata import Metadata
-from obsd.services import protobuf, snappy
+from obsd.services import protobuf
 from obsd.tsdb.engine import WriteOutcome
 
 METRIC_TYPES: Final = (
@@ -74,4 +75,4 @@ def encode_metadata(families: Mapping[str, Metadata]) -> bytes:
             )
         )
         out += protobuf.bytes_field(3, message)
-    return snappy.frame_literal(bytes(out))
+    return bytes(cramjam.snappy.compress_raw(bytes(out)))

@@ -7,10 +7,9 @@ pools, one for ingest and one for queries, and neither waits for the other.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from obsd import _native
@@ -73,21 +72,18 @@ class QueryLimits:
 
 @dataclass(slots=True)
 class IngestTotals:
-    """What came in since the start, by project and together. Event loop only."""
+    """What has been acknowledged since the start, in all projects. Event loop only."""
 
     requests: int = 0
     samples: int = 0
     histograms: int = 0
     exemplars: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
 
     def add(self, outcome: WriteOutcome) -> None:
         self.requests += 1
         self.samples += outcome.samples
         self.histograms += outcome.histograms
         self.exemplars += outcome.exemplars
-        if outcome.rejected:
-            self.rejected.update(outcome.rejected)
 
 
 class MetricsCollector:
@@ -158,6 +154,11 @@ class MetricsCollector:
         Raises:
             RejectedMetricsError: some were refused; the others are stored.
         """
+        families = {m.name: m.metadata for m in metrics if m.metadata is not None}
+        if families:
+            await self.write(project_id, encode_metadata(families), Wire.REMOTE_WRITE_1)
+        if not metrics:
+            return 0
         now_ms = self._clock.now_ms()
         loop = asyncio.get_running_loop()
         body = await loop.run_in_executor(

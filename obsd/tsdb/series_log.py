@@ -21,7 +21,7 @@ import numpy.typing as npt
 from obsd import _native
 from obsd.model.errors import CorruptDataError
 from obsd.tsdb import records
-from obsd.tsdb.wal import sync_directory
+from obsd.tsdb.files import replace_file
 
 MAGIC: Final = b"OBSDSER1"
 _SEED = struct.Struct("<Q")
@@ -38,7 +38,7 @@ class SeriesLog:
         """
         self._path = path
         if not path.exists():
-            self._create()
+            replace_file(path, [MAGIC, *records.frame(_SEED.pack(secrets.randbits(64)))])
         loaded = records.iter_records(path, MAGIC, torn_tail_ok=True)
         first = next(loaded, None)
         if first is None or len(first.payload) != _SEED.size:
@@ -52,18 +52,6 @@ class SeriesLog:
         self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         # A torn tail was never relied on: parts are written after the log is synced.
         os.ftruncate(self._fd, self._end_bytes)
-
-    def _create(self) -> None:
-        self._replace([MAGIC, *records.frame(_SEED.pack(secrets.randbits(64)))])
-
-    def _replace(self, pieces: list[bytes]) -> None:
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(b"".join(pieces))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self._path)
-        sync_directory(self._path.parent)
 
     def sync(self) -> None:
         """Make every series registered so far durable.
@@ -101,7 +89,7 @@ class SeriesLog:
             *records.frame(_SEED.pack(self._seed)),
             *records.frame(self.registry.retain(ids)),
         ]
-        self._replace(pieces)
+        replace_file(self._path, pieces)
         os.close(self._fd)
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
         self._end_bytes = sum(map(len, pieces))

@@ -22,6 +22,7 @@ from typing import Final
 
 from obsd.model.errors import CorruptDataError, StorageUnavailableError
 from obsd.tsdb import filenames, records
+from obsd.tsdb.files import sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -280,12 +281,3 @@ class Wal:
             self._closing = True
             self._state.notify()
         self._syncer.join()
-
-
-def sync_directory(directory: Path) -> None:
-    """Make created, renamed and deleted names durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -51,6 +51,10 @@ FLAGS = (
 OF_THE_COLLECTOR = re.compile(r"\b(process_|node_scrape_collector_)")
 # node_exporter also lists collectors of hardware and services that no panel shows.
 ONLY_NODE_EXPORTER_FAMILIES = re.compile(r"(go_|promhttp_|node_processes_threads_state)")
+# Those, and what tells of the collector or comes and goes between two readings.
+OTHER_SERIES = re.compile(
+    r"go_|promhttp_|node_processes_|node_scrape_collector_|node_exporter_build_info"
+)
 # Whose text speaks of the program that collects.
 OWN_HELP = {"node_exporter_build_info", "node_dmi_info"}
 
@@ -166,7 +170,27 @@ def labels_of(metric: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((k, v) for k, v in metric.items() if k not in ("job", "instance")))
 
 
-def agree(mine: Series, theirs: Series) -> str | None:
+@dataclass(frozen=True)
+class Tolerance:
+    """How far apart values may be: a part of the value, or that much near 0 (of a CPU, a percent).
+
+    Between the two readings passes time, in which the machine works.
+    """
+
+    relative: float
+    absolute: float
+
+    def difference(self, found: float, expected: float) -> float:
+        """1 is just tolerable."""
+        if found == expected or (math.isnan(found) and math.isnan(expected)):
+            return 0.0
+        return abs(found - expected) / max(self.absolute, self.relative * abs(expected))
+
+
+SAME_MOMENT = Tolerance(0.03, 0.05)  # Some milliseconds.
+
+
+def agree(mine: Series, theirs: Series, tolerance: Tolerance) -> str | None:
     """None when the same series have the same values at the median step, else what differs."""
     if mine.keys() != theirs.keys():
         missing, extra = theirs.keys() - mine.keys(), mine.keys() - theirs.keys()
@@ -175,7 +199,8 @@ def agree(mine: Series, theirs: Series) -> str | None:
         found = mine[labels]
         # A series may come and go, such as the count of processes in a state.
         differences = [
-            difference(found[at], expected[at]) if at in found else math.inf for at in expected
+            tolerance.difference(found[at], expected[at]) if at in found else math.inf
+            for at in expected
         ]
         if not statistics.median(differences) <= 1:
             values = f"found {list(found.values())}, expected {list(expected.values())}"
@@ -183,21 +208,11 @@ def agree(mine: Series, theirs: Series) -> str | None:
     return None
 
 
-def difference(found: float, expected: float) -> float:
-    """How far apart two values are, where 1 is just tolerable.
-
-    Between the two readings pass some milliseconds on a machine that works: 3 % of the value, or
-    an absolute 0.05 (of a CPU, of a second, of a percent) where it is near 0.
-    """
-    if found == expected or (math.isnan(found) and math.isnan(expected)):
-        return 0.0
-    return abs(found - expected) / max(0.05, 0.03 * abs(expected))
-
-
 def compare(
     panels: list[Panel],
     ask_obsd: Callable[[str], Series],
     ask_reference: Callable[[str], Series],
+    tolerance: Tolerance,
 ) -> Comparison:
     comparison = Comparison()
     for panel in panels:
@@ -216,7 +231,7 @@ def compare(
             theirs_labels = {labels for labels in theirs if labels in mine}
             problem = None if theirs_labels else "no series in common"
         else:
-            problem = agree(mine, theirs)
+            problem = agree(mine, theirs, tolerance)
         if problem is None:
             comparison.agreeing.append(panel)
         else:
@@ -357,18 +372,17 @@ scrape_configs:
             process.terminate()
 
 
-def test_panels_have_the_same_data_as_with_node_exporter(
-    prometheus: QueryApi, shared_dir: Path
-) -> None:
-    end_s = int(prometheus.value('max(timestamp(node_load1{job="node"}))'))
+def ask(api: QueryApi, job: str, node: str, end_s: int) -> Callable[[str], Series]:
+    """Asks as a panel does, for the last steps before `end_s`."""
     start_s = end_s - COMPARED_STEPS + 1
+    return lambda expr: api.range(substitute(expr, job, node), start_s, end_s, 1)
 
-    def ask(job: str, node: str) -> Callable[[str], Series]:
-        return lambda expr: prometheus.range(substitute(expr, job, node), start_s, end_s, 1)
 
-    comparison = compare(
-        panels_of(shared_dir / DASHBOARD), ask("node", "here"), ask("reference", "there")
-    )
+def last_sample_s(api: QueryApi, job: str) -> int:
+    return int(api.value(f'max(timestamp(node_load1{{job="{job}"}}))'))
+
+
+def assert_95_percent(comparison: Comparison) -> None:
     print(comparison.summary())  # noqa: T201 - pytest shows it with -rA, and when this fails
     queries = len(comparison.with_data)
     assert queries > 200, comparison.summary()
@@ -376,11 +390,42 @@ def test_panels_have_the_same_data_as_with_node_exporter(
     assert len(comparison.agreeing) >= 0.95 * queries, comparison.summary()
 
 
+def test_the_collector_has_the_data_of_node_exporter(
+    prometheus: QueryApi, shared_dir: Path
+) -> None:
+    end_s = last_sample_s(prometheus, "node")
+    comparison = compare(
+        panels_of(shared_dir / DASHBOARD),
+        ask(prometheus, "node", "here", end_s),
+        ask(prometheus, "reference", "there", end_s),
+        SAME_MOMENT,
+    )
+    assert_95_percent(comparison)
+
+
 def families_of(text: str) -> dict[str, tuple[str, str]]:
     """Family -> type and help."""
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     helps = dict(re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE))
     return {name: (types[name], helps[name]) for name in types}
+
+
+def series_of(text: str) -> set[str]:
+    return {line.rsplit(" ", 1)[0] for line in text.splitlines() if not line.startswith("#")}
+
+
+def canonical(series: str) -> str:
+    """The series with its labels in order, and without those that are empty."""
+    name, _, rest = series.partition("{")
+    labels = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', rest)
+    return f"{name}{sorted(pair for pair in labels if pair[1])}"
+
+
+def test_series_have_the_labels_of_node_exporter(node_exporter: str) -> None:
+    theirs = {canonical(series) for series in series_of(fetch(node_exporter).decode())}
+    mine = {canonical(series) for series in series_of(HostCollector().collect().decode())}
+    missing = {series for series in theirs - mine if not OTHER_SERIES.match(series)}
+    assert missing == set()
 
 
 def test_families_have_the_types_and_help_of_node_exporter(node_exporter: str) -> None:

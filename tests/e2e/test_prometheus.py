@@ -25,10 +25,10 @@ from tests.e2e.processes import (
     wait_until,
 )
 
-SCRAPES = 28
+SCRAPES = 31
 # What comes before a range query's start. Prometheus 3 extrapolates a counter's first seconds
 # otherwise than 2.42; no window that extrapolates may begin before its series.
-LEAD_S = 8
+LEAD_S = 11
 SCRAPE_TIMEOUT_S = 90.0
 MS = 1000
 

@@ -2,6 +2,7 @@
 pub mod codec;
 pub mod columns;
 pub mod fingerprint;
+pub mod flush;
 pub mod gorilla;
 pub mod head;
 pub mod ingest;

@@ -1,8 +1,10 @@
 //! The Python face of the engine's kernels: borrow buffers, release the GIL, map errors.
 
+use super::flush;
 use super::head::{Appended, BlobKind, Head};
 use super::ingest::{self, Limits, Reason};
 use super::matcher::{Matcher, Op};
+use super::part::python::{InfoTuple, PyPart, PyPartStats, part_info};
 use super::registry::{LogMark, Metadata, Registry};
 use super::rollup::{RollupError, RollupFn, Spec};
 use super::select::{self, SelectError};
@@ -15,6 +17,7 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use roaring::RoaringBitmap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 create_exception!(_native, CorruptError, PyException, "Stored bytes are not what was written.");
@@ -393,6 +396,17 @@ impl PyHead {
         )
     }
 
+    /// Writes all that is here as one part: `path` under its temporary name, synced.
+    fn write_part(&self, py: Python<'_>, path: PathBuf, info: InfoTuple) -> PyResult<PyPartStats> {
+        let stats = py.detach(|| flush::write_part(&self.0.read(), &path, &part_info(info)))?;
+        Ok(stats.into())
+    }
+
+    /// Ids of the series that have anything here, ascending.
+    fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        py.detach(|| self.0.read().ids()).into_pyarray(py)
+    }
+
     #[getter]
     fn series(&self) -> usize {
         self.0.read().series()
@@ -422,9 +436,9 @@ impl PyHead {
 /// The heads and parts of a list, oldest first.
 fn read_sources(list: &Bound<'_, PyList>) -> PyResult<Vec<Arc<dyn SeriesSource>>> {
     list.iter()
-        .map(|item| {
-            let head = item.cast::<PyHead>()?;
-            Ok(Arc::clone(&head.get().0) as Arc<dyn SeriesSource>)
+        .map(|item| match item.cast::<PyPart>() {
+            Ok(part) => Ok(part.get().source()),
+            Err(_) => Ok(Arc::clone(&item.cast::<PyHead>()?.get().0) as Arc<dyn SeriesSource>),
         })
         .collect()
 }

@@ -52,7 +52,7 @@ pub fn samples(sources: &Sources, ids: &[u32], start: i64, end: i64) -> Result<C
 }
 
 /// Offsets, and (time, message) of all series one after the other.
-pub type BlobColumns = (Vec<i64>, Vec<(i64, Vec<u8>)>);
+pub type BlobColumns = (Vec<i64>, Vec<(i64, Box<[u8]>)>);
 
 /// # Errors
 /// A source is damaged.

@@ -159,15 +159,22 @@ pub fn read_blobs(
     kind: BlobKind,
     start: i64,
     end: i64,
-) -> Result<Vec<(i64, Vec<u8>)>, ReadError> {
-    let mut blobs: Vec<(i64, Vec<u8>)> = Vec::new();
+) -> Result<Vec<(i64, Box<[u8]>)>, ReadError> {
+    let mut blobs: Vec<(i64, Box<[u8]>)> = Vec::new();
     for source in sources {
         source.read_blobs(id, kind, start, end, &mut |ts, bytes| {
             if (start..=end).contains(&ts) {
-                blobs.push((ts, bytes.to_vec()));
+                blobs.push((ts, bytes.into()));
             }
         })?;
     }
+    order_blobs(kind, &mut blobs);
+    Ok(blobs)
+}
+
+/// Sorts by time what was read in order of priority. Of histograms with one timestamp the last
+/// stays; of exemplars, those that differ.
+pub fn order_blobs(kind: BlobKind, blobs: &mut Vec<(i64, Box<[u8]>)>) {
     blobs.sort_by_key(|(ts, _)| *ts);
     // dedup_by removes the first argument, the later one: swapped, the later one stays.
     blobs.dedup_by(|later, earlier| {
@@ -177,5 +184,4 @@ pub fn read_blobs(
         }
         same
     });
-    Ok(blobs)
 }

@@ -1,14 +1,20 @@
 //! Bytes from the wire to columns and back.
+pub mod exposition;
 pub mod go_text;
 pub mod histogram;
 pub mod protobuf;
 pub mod remote_write;
 pub mod result_json;
 pub mod varint;
+pub mod write_request;
+pub mod xor_chunk;
 
 use pyo3::prelude::*;
 
 /// Adds this module's classes and functions to `obsd._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    exposition::register(m)?;
+    write_request::register(m)?;
+    xor_chunk::register(m)?;
     result_json::register(m)
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 from collections.abc import Callable
 from typing import Final
@@ -43,15 +44,19 @@ class Timex(ctypes.Structure):
     )
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def read_timex() -> tuple[Timex, int]:
     """The clock's discipline and its state; with `modes` 0 nothing is changed.
 
     Raises:
         OSError: the kernel, or a seccomp filter, refuses the call.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     timex = Timex()
-    state = libc.adjtimex(ctypes.byref(timex))
+    state = _libc().adjtimex(ctypes.byref(timex))
     if state < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

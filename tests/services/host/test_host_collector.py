@@ -1,5 +1,6 @@
 """The collector as a whole, over trees of files."""
 
+import fnmatch
 import logging
 import re
 import tempfile
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from obsd.services.host import HostCollector
 
+DOCS = Path(__file__).parents[3] / "docs" / "host-metrics.md"
 LINE = re.compile(
     r"# (HELP|TYPE) \w+ .*"
     r'|\w+(\{\w+="(?:[^"\\\n]|\\[\\"n])*"(,\w+="(?:[^"\\\n]|\\[\\"n])*")*\})? '
@@ -98,6 +100,19 @@ def test_a_subsystem_comes_back(tmp_path: Path) -> None:
     text = collector.collect().decode()
     assert successes(text)["loadavg"] == "1"
     assert "\nnode_load1 1.5\n" in text
+
+
+def test_every_subsystem_and_every_family_is_documented() -> None:
+    page = DOCS.read_text()
+    text = HostCollector().collect().decode()
+    rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert successes(text).keys() - rows == set()
+    patterns = re.findall(r"`([a-zA-Z0-9_*]+)(?:\{[^}`]*\})?`", page)
+    families = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+    undocumented = [
+        name for name in families if not any(fnmatch.fnmatchcase(name, p) for p in patterns)
+    ]
+    assert undocumented == []
 
 
 def test_no_series_and_no_family_is_there_twice() -> None:

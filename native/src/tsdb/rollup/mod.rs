@@ -18,11 +18,9 @@ mod tests;
 
 use std::borrow::Cow;
 
+use super::STALE_NAN_BITS;
 pub use columns::register;
 use window::{Output, Samples};
-
-/// Bits of the NaN that ends a series; any other NaN is a value.
-pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 /// A function over the samples of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

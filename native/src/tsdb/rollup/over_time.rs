@@ -1,7 +1,7 @@
 //! Aggregations of a window's values, with compensated sums.
-use super::STALE_NAN_BITS;
 use super::kahan::Kahan;
 use super::window::Window;
+use crate::tsdb::STALE_NAN_BITS;
 
 /// The newest value, unless it says that the series has ended.
 pub fn newest(w: &Window<'_>) -> Option<f64> {

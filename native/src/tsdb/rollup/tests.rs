@@ -1,7 +1,8 @@
 //! Every function against the plain computation of each window by itself, and known answers.
 use proptest::prelude::*;
 
-use super::{RollupError, RollupFn, STALE_NAN_BITS, Spec, rollup};
+use super::{RollupError, RollupFn, Spec, rollup};
+use crate::tsdb::STALE_NAN_BITS;
 
 type Steps = Vec<Option<f64>>;
 

@@ -1,0 +1,27 @@
+"""What handlers find in their application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from obsd.api.state import ServerState
+from obsd.config import Config
+
+if TYPE_CHECKING:
+    from obsd.services.arrivals import ArrivalRate
+    from obsd.services.metrics_collector import MetricsCollector
+    from obsd.services.projects import Projects
+    from obsd.services.self_monitoring import SelfMonitoring
+    from obsd.services.supervisor import Supervisor
+    from obsd.services.telemetry import Telemetry
+
+CONFIG: Final = web.AppKey("config", Config)
+STATE: Final = web.AppKey("state", ServerState)
+METRICS: Final[web.AppKey[MetricsCollector]] = web.AppKey("metrics")
+TELEMETRY: Final[web.AppKey[Telemetry]] = web.AppKey("telemetry")
+SUPERVISOR: Final[web.AppKey[Supervisor]] = web.AppKey("supervisor")
+SELF_MONITORING: Final[web.AppKey[SelfMonitoring | None]] = web.AppKey("self_monitoring")
+ARRIVALS: Final[web.AppKey[ArrivalRate]] = web.AppKey("arrivals")
+PROJECTS: Final[web.AppKey[Projects]] = web.AppKey("projects")

@@ -1,0 +1,18 @@
+"""Times as people write them: RFC 3339, Unix seconds, `now`, or `-1h`."""
+
+from __future__ import annotations
+
+from obsd.api.params import parse_duration_ms, parse_time_ms
+
+
+def parse_time_or_relative_ms(text: str, now_ms: int) -> int:
+    """Unix milliseconds. A minus and a duration with a unit is before now.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text == "now":
+        return now_ms
+    if text.startswith(("-", "now-")) and text[-1:].isalpha():
+        return now_ms - int(parse_duration_ms(text.removeprefix("now").removeprefix("-")))
+    return parse_time_ms(text)

@@ -1,0 +1,122 @@
+"""The HTTP application: routes, what stands around them, and how it is served."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from obsd.api import keys
+from obsd.api.auth import Authenticator
+from obsd.api.cors import Cors
+from obsd.api.edge import Edge, Handler, install_hot_path
+from obsd.api.errors import ErrorRenderer, ErrorRenderers
+from obsd.api.state import ServerState
+from obsd.config import Config
+
+if TYPE_CHECKING:
+    from obsd.services.arrivals import ArrivalRate
+    from obsd.services.metrics_collector import MetricsCollector
+    from obsd.services.projects import Projects
+    from obsd.services.self_monitoring import SelfMonitoring
+    from obsd.services.supervisor import Supervisor
+    from obsd.services.telemetry import Telemetry
+
+# Each has `routes()`, and `error_renderers()` where its paths have errors in a form of their own.
+ROUTE_MODULES: Final = (
+    "obsd.api.health",
+    "obsd.api.federate",
+    "obsd.api.monitoring_metrics",
+    "obsd.api.prometheus_expr",
+    "obsd.api.prometheus_metadata",
+    "obsd.api.prometheus_query",
+    "obsd.api.prometheus_status",
+    "obsd.api.prometheus_targets",
+    "obsd.api.remote_read",
+    "obsd.ingest.exposition",
+    "obsd.ingest.remote_write",
+)
+
+# Grafana puts whole queries into GETs, and 64 KiB of a query must fit with room for the rest.
+_MAX_LINE_BYTES: Final = 128 << 10
+_MAX_FIELD_BYTES: Final = 64 << 10
+_MAX_BODY_BYTES: Final = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers work with."""
+
+    state: ServerState
+    projects: Projects
+    metrics: MetricsCollector
+    arrivals: ArrivalRate
+    telemetry: Telemetry
+    supervisor: Supervisor
+    authenticator: Authenticator
+    self_monitoring: SelfMonitoring | None
+
+
+def build_app(
+    config: Config, services: Services, modules: Iterable[ModuleType] | None = None
+) -> tuple[web.Application, Edge]:
+    """The application, and its edge for `serving_runner`."""
+    if modules is None:
+        modules = [importlib.import_module(name) for name in ROUTE_MODULES]
+    renderers: dict[str, ErrorRenderer] = {}
+    routes: list[web.RouteDef] = []
+    for module in modules:
+        routes += module.routes()
+        if hasattr(module, "error_renderers"):
+            renderers |= module.error_renderers()
+    edge = Edge(
+        state=services.state,
+        authenticator=services.authenticator,
+        cors=Cors(config.server.cors_origins),
+        renderers=ErrorRenderers(renderers),
+        telemetry=services.telemetry,
+        logs_requests=config.log.requests,
+    )
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await edge.around(request, handler)
+
+    application = web.Application(middlewares=[around], client_max_size=_MAX_BODY_BYTES)
+    application.add_routes(routes)
+    application[keys.CONFIG] = config
+    application[keys.STATE] = services.state
+    application[keys.METRICS] = services.metrics
+    application[keys.PROJECTS] = services.projects
+    application[keys.ARRIVALS] = services.arrivals
+    application[keys.TELEMETRY] = services.telemetry
+    application[keys.SUPERVISOR] = services.supervisor
+    application[keys.SELF_MONITORING] = services.self_monitoring
+    return application, edge
+
+
+async def serving_runner(
+    application: web.Application, edge: Edge, shutdown_timeout_s: float
+) -> web.AppRunner:
+    """Set up a runner that serves the application; sites are the caller's.
+
+    Bodies come in their content coding, since handlers decide what they take. A handler is
+    cancelled when its client goes away, so that nobody's query does not run on.
+    """
+    options: dict[str, Any] = {
+        "access_log": None,
+        "auto_decompress": False,
+        "handler_cancellation": True,
+        "max_line_size": _MAX_LINE_BYTES,
+        "max_field_size": _MAX_FIELD_BYTES,
+        "shutdown_timeout": shutdown_timeout_s,
+    }
+    runner = web.AppRunner(application, **options)
+    await runner.setup()
+    assert runner.server is not None
+    install_hot_path(runner.server, application, edge)
+    return runner

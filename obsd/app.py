@@ -1,0 +1,321 @@
+"""The composition root: builds everything from the configuration, serves, and stops in order.
+
+Order of stopping: no new connections, then requests finish, then background tasks end, then
+engines flush and close. All that was acknowledged is in the write-ahead log by then, so running
+out of time loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from obsd import __version__
+from obsd.api.auth import open_authenticator
+from obsd.api.server import Services, build_app, serving_runner
+from obsd.api.state import Phase, ServerState
+from obsd.config import Config
+from obsd.model.clock import SystemClock
+from obsd.services.arrivals import INTERVAL_S, ArrivalRate
+from obsd.services.data_dir import DataDirLock
+from obsd.services.engine_telemetry import EngineCollector, TaskCollector
+from obsd.services.maintenance import Maintenance
+from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
+from obsd.services.projects import DEFAULT_PROJECT, Projects
+from obsd.services.self_monitoring import SelfMonitoring, Source
+from obsd.services.supervisor import Supervisor
+from obsd.services.telemetry import Telemetry
+from obsd.tsdb.options import EngineOptions
+
+log = logging.getLogger(__name__)
+
+# SIGTERM to exit, all in all; service managers kill after ten seconds.
+STOP_DEADLINE_S: Final = 9.5
+BACKLOG: Final = 1024
+
+
+class StartError(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Threads for what blocks."""
+
+    ingest: ThreadPoolExecutor
+    query: ThreadPoolExecutor
+    background: ThreadPoolExecutor
+    io: ThreadPoolExecutor
+
+    @staticmethod
+    def open(config: Config) -> Pools:
+        return Pools(
+            ingest=ThreadPoolExecutor(config.ingest.threads, "obsd-ingest"),
+            query=ThreadPoolExecutor(config.query.threads, "obsd-query"),
+            background=ThreadPoolExecutor(1, "obsd-background"),
+            io=ThreadPoolExecutor(2, "obsd-io"),
+        )
+
+    def shutdown(self) -> None:
+        for pool in (self.ingest, self.query, self.background, self.io):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def engine_options(config: Config) -> EngineOptions:
+    """What of the configuration concerns an engine."""
+    storage = config.storage
+    return EngineOptions(
+        retention_ms=None if storage.retention_s is None else round(storage.retention_s * 1000),
+        max_future_ms=round(storage.max_future_s * 1000),
+        max_active_series=storage.max_active_series,
+        max_labels=storage.max_labels,
+        max_label_name_bytes=storage.max_label_name_bytes,
+        max_label_value_bytes=storage.max_label_value_bytes,
+        max_decompressed_bytes=config.ingest.max_decompressed_bytes,
+        # A flush must be able to begin well before writers are told to wait.
+        flush_bytes=min(EngineOptions().flush_bytes, storage.head_memory_bytes // 4),
+        flush_interval_ms=round(storage.flush_interval_s * 1000),
+        max_head_bytes=storage.head_memory_bytes,
+    )
+
+
+def listen(config: Config) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        StartError: somebody else has it, or it may not be taken.
+    """
+    address = config.server.listen
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(target)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {address}: {error.strerror or error}; stop what uses that port, or"
+            " name another address with --listen HOST:PORT"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+class Server:
+    """One run of obsd, from an open data directory to a closed one."""
+
+    def __init__(self, config: Config, listener: socket.socket) -> None:
+        self._config = config
+        self._listener = listener
+        self._clock = SystemClock()
+        self._pools = Pools.open(config)
+        self._telemetry = Telemetry()
+        self._supervisor = Supervisor()
+        self._arrivals = ArrivalRate()
+        self._state = ServerState()
+        self._projects = Projects(
+            config.storage.data_dir,
+            engine_options(config),
+            self._clock,
+            max_projects=config.storage.max_projects,
+        )
+        limits = QueryLimits(
+            concurrent=config.query.threads,
+            queued=config.query.max_queued,
+            queue_wait_s=config.query.queue_wait_s,
+            timeout_s=config.query.timeout_s,
+            max_samples=config.query.max_samples,
+            lookback_ms=round(config.query.lookback_s * 1000),
+        )
+        executors = Executors(self._pools.ingest, self._pools.query)
+        self._metrics = MetricsCollector(self._projects, executors, limits, self._clock)
+        self._telemetry.register(EngineCollector(self._projects))
+        self._telemetry.register(TaskCollector(self._supervisor))
+        self._stop = asyncio.Event()
+        self._stop_signals = 0
+
+    @property
+    def url(self) -> str:
+        """Where the server answers, with the port that it really has."""
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def run(self) -> None:
+        """Serve until a signal says to stop."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(self._pools.io)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        runner = await self._serve()
+        try:
+            await self._open()
+            await self._stop.wait()
+        finally:
+            await self._shut_down(runner)
+
+    async def _serve(self) -> web.AppRunner:
+        """Answer requests from now on; most with a 503 until the engines are open."""
+        config = self._config
+        authenticator, new_token = open_authenticator(
+            config.storage.data_dir,
+            is_loopback=config.server.listen.is_loopback,
+            configured_token=config.auth.admin_token,
+        )
+        if new_token is not None:
+            _show_token(new_token)
+        self_monitoring = self._self_monitoring() if config.self_monitoring.enabled else None
+        services = Services(
+            state=self._state,
+            projects=self._projects,
+            metrics=self._metrics,
+            arrivals=self._arrivals,
+            telemetry=self._telemetry,
+            supervisor=self._supervisor,
+            authenticator=authenticator,
+            self_monitoring=self_monitoring,
+        )
+        self._collection = self_monitoring
+        application, edge = build_app(config, services)
+        runner = await serving_runner(application, edge, config.server.shutdown_timeout_s)
+        await web.SockSite(runner, self._listener, backlog=BACKLOG).start()
+        return runner
+
+    def _self_monitoring(self) -> SelfMonitoring:
+        from obsd.services.host import HostCollector
+
+        return SelfMonitoring(
+            sources=[
+                Source("node", HostCollector().collect),
+                Source("obsd", self._telemetry.render),
+            ],
+            instance=self._config.self_monitoring.instance,
+            metrics=self._metrics,
+            telemetry=self._telemetry,
+            background=self._pools.io,
+            clock=self._clock,
+        )
+
+    async def _open(self) -> None:
+        """Replay what is on disk, then be ready."""
+        loop = asyncio.get_running_loop()
+        begun_s = time.monotonic()
+        await loop.run_in_executor(self._pools.background, self._open_projects)
+        if self._stop.is_set():
+            return
+        self._start_tasks()
+        self._state.phase = Phase.READY
+        self._telemetry.ready.set(1)
+        log.info(
+            "ready",
+            extra={
+                "url": self.url,
+                "version": __version__,
+                "data_dir": str(self._config.storage.data_dir),
+                "replay_s": time.monotonic() - begun_s,
+            },
+        )
+        sys.stdout.write(f"obsd {__version__} is ready at {self.url}\n")
+        sys.stdout.flush()
+
+    def _open_projects(self) -> None:
+        self._projects.engine(DEFAULT_PROJECT)
+        self._projects.open_all()
+
+    def _start_tasks(self) -> None:
+        maintenance = Maintenance(self._projects, self._pools.background, self._telemetry)
+        maintenance.start(self._supervisor)
+        self._supervisor.start_periodic("arrivals", INTERVAL_S, self._record_arrivals)
+        if self._collection is not None:
+            interval_s = self._config.self_monitoring.interval_s
+            self._supervisor.start_periodic("self-monitoring", interval_s, self._collection.collect)
+
+    async def _record_arrivals(self) -> None:
+        loop = asyncio.get_running_loop()
+        total = await loop.run_in_executor(self._pools.io, self._count_samples)
+        self._arrivals.record(self._clock.monotonic_s(), total)
+
+    def _count_samples(self) -> int:
+        return sum(engine.stats().samples for _, engine in self._projects)
+
+    def _on_signal(self, number: int) -> None:
+        self._stop_signals += 1
+        name = signal.Signals(number).name
+        if self._stop_signals > 1:
+            log.warning("stopping at once", extra={"signal": name})
+            os._exit(1)  # Whatever the first stop waits for is what the user will not wait for.
+        log.info("stopping", extra={"signal": name})
+        self._stop.set()
+
+    async def _shut_down(self, runner: web.AppRunner) -> None:
+        self._state.phase = Phase.STOPPING
+        self._telemetry.ready.set(0)
+        try:
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                await runner.cleanup()
+                await self._supervisor.stop()
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._pools.background, self._projects.close)
+        except TimeoutError:
+            log.warning("out of time; what was acknowledged is in the log, and will be replayed")
+            logging.shutdown()
+            os._exit(0)  # A thread that will not end would keep the process from exiting.
+        self._pools.shutdown()
+        log.info("stopped")
+
+
+def _show_token(token: str) -> None:
+    """On standard error, as text for a person; it is not logged, and cannot be shown again."""
+    sys.stderr.write(
+        f"\n  The admin token of this obsd, shown this once: {token}\n"
+        "  Send it as 'Authorization: Bearer TOKEN'; obsd query takes it from OBSD_TOKEN.\n\n"
+    )
+    sys.stderr.flush()
+
+
+def _raise_open_file_limit() -> None:
+    """Parts and connections each take a descriptor; the default of 1024 is soon used up."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # Then it stays as it is; doctor warns.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def _locked(config: Config) -> Iterator[None]:
+    lock = DataDirLock.acquire(config.storage.data_dir)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run(config: Config) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        StartError, DataDirError, ObsdError, OSError: it cannot start.
+    """
+    import uvloop
+
+    _raise_open_file_limit()
+    with _locked(config), contextlib.closing(listen(config)) as listener:
+
+        async def main() -> None:
+            await Server(config, listener).run()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())

@@ -1,0 +1,35 @@
+"""`obsd serve`: docs/cli.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from obsd.cli.settings import flags_of, load_or_exit, server_options
+
+
+@click.command()
+@server_options
+def serve(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's parameters
+    """Run the server.
+
+    Needs no options: it listens on 127.0.0.1:6273 and keeps its data in ./obsd-data. Prints one
+    line when it is ready, and logs to standard error. SIGTERM or Ctrl-C stops it.
+    """
+    config = load_or_exit(config_file, flags_of(options))
+
+    from obsd.services.logfmt import setup_logging
+
+    setup_logging(config.log.level)
+
+    from obsd.app import StartError, run
+    from obsd.model.errors import ObsdError
+    from obsd.services.data_dir import DataDirError
+
+    try:
+        run(config)
+    except (StartError, DataDirError, ObsdError, OSError) as error:
+        click.echo(f"obsd: {error}", err=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,171 @@
+"""The tree itself. docs/configuration.md lists every option; a test holds the two together."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from obsd.config.machine import cpu_count, memory_bytes
+from obsd.config.option import (
+    ADDRESS,
+    COUNT,
+    DURATION,
+    FLAG,
+    LEVEL,
+    NAMES,
+    PATH,
+    RETENTION,
+    SECRET,
+    SIZE,
+    TEXT,
+    Address,
+    option,
+)
+
+_MIB: Final = 1 << 20
+DAY_S: Final = 86_400.0
+
+# Two open heads and a merge fit beside the queries; 512 MB machines still get room to work in.
+_HEAD_SHARE = 4
+_BYTES_PER_SERIES = 1024  # Half of the head's room at 0.5 KB a series; the rest is for samples.
+
+
+def _default_head_bytes() -> int:
+    return max(64 * _MIB, memory_bytes() // _HEAD_SHARE // _MIB * _MIB)
+
+
+def _default_active_series() -> int:
+    return max(100_000, _default_head_bytes() // _BYTES_PER_SERIES)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The HTTP server."""
+
+    listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 6273),
+        help="where the HTTP server listens; beyond loopback it asks for a token",
+    )
+    receivers: tuple[str, ...] = option(
+        NAMES,
+        ("default",),
+        help="what else to open: default, all, http (the HTTP port only), or receivers' names",
+    )
+    cors_origins: tuple[str, ...] = option(
+        NAMES,
+        ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"),
+        help="origins whose pages may call the query APIs from a browser; * stands for any text",
+    )
+    shutdown_timeout_s: float = option(
+        DURATION, 8.0, help="how long requests may take to finish once obsd is told to stop"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuthConfig:
+    """Who may speak to the server when it listens beyond loopback."""
+
+    admin_token: str | None = option(
+        SECRET,
+        None,
+        help="the admin token; unset, the first start beyond loopback makes one and prints it once",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """What is kept, where, and how long."""
+
+    data_dir: Path = option(  # noqa: RUF009 - declares a field
+        PATH, Path("obsd-data"), help="the directory of all data; one server at a time"
+    )
+    retention_s: float | None = option(
+        RETENTION,
+        30 * DAY_S,
+        help="how far back samples are kept and accepted; forever keeps all, whatever its time",
+    )
+    max_future_s: float = option(
+        DURATION, 600.0, help="how far ahead of this machine's clock a sample may be"
+    )
+    flush_interval_s: float = option(
+        DURATION,
+        300.0,
+        help="how long samples stay in the write-ahead log before they become a part",
+    )
+    head_memory_bytes: int = option(
+        SIZE,
+        default_factory=_default_head_bytes,
+        help="memory for samples that are not in a part yet; at the limit writers are told to wait",
+    )
+    max_active_series: int = option(
+        COUNT,
+        default_factory=_default_active_series,
+        help="series of one project with samples in memory; more are refused",
+    )
+    max_labels: int = option(COUNT, 64, help="labels of one series, its name included")
+    max_label_name_bytes: int = option(SIZE, 1024, help="length of a label's name")
+    max_label_value_bytes: int = option(SIZE, 8192, help="length of a label's value")
+    max_projects: int = option(COUNT, 100, help="projects that may exist in the data directory")
+
+
+@dataclass(frozen=True, slots=True)
+class IngestConfig:
+    """What one request to write may cost."""
+
+    threads: int = option(COUNT, 4, help="threads that decode and store")
+    max_decompressed_bytes: int = option(SIZE, 128 * _MIB, help="a request's body, decompressed")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryConfig:
+    """What one query may cost."""
+
+    threads: int = option(
+        COUNT,
+        default_factory=lambda: max(2, cpu_count()),
+        help="queries that are evaluated at one time",
+    )
+    max_queued: int = option(COUNT, 200, help="queries that may wait for a thread; more get a 503")
+    queue_wait_s: float = option(DURATION, 30.0, help="how long a query may wait for a thread")
+    timeout_s: float = option(DURATION, 120.0, help="how long a query may take")
+    max_samples: int = option(COUNT, 50_000_000, help="samples that a query may touch")
+    lookback_s: float = option(
+        DURATION, 300.0, help="how old a sample an instant selector still takes"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SelfMonitoringConfig:
+    """The metrics of this machine and of obsd itself."""
+
+    enabled: bool = option(FLAG, True, help="whether obsd stores metrics of its host and itself")
+    interval_s: float = option(DURATION, 15.0, help="how often")
+    instance: str = option(
+        TEXT, default_factory=socket.gethostname, help="the instance label of these series"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """obsd's own log, in logfmt on standard error."""
+
+    level: str = option(LEVEL, "info", help="the least severe level that is written")
+    requests: bool = option(
+        FLAG, True, help="whether requests are logged; accepted writes never are, only counted"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    query: QueryConfig = field(default_factory=QueryConfig)
+    self_monitoring: SelfMonitoringConfig = field(default_factory=SelfMonitoringConfig)
+    log: LogConfig = field(default_factory=LogConfig)

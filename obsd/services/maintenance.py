@@ -1,0 +1,76 @@
+"""Background work on the engines: flush, compaction, retention; and a probe of the event loop.
+
+Engine calls block, so they run one at a time in the background pool, at a lower priority than
+requests by their number of threads: one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from obsd.services.supervisor import Supervisor
+from obsd.services.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from obsd.tsdb.engine import MetricsEngine
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Engines = Iterable[tuple[str, "MetricsEngine"]]
+
+FLUSH_CHECK_S: Final = 1.0  # How far a head may grow past its limit before it is noticed.
+COMPACTION_CHECK_S: Final = 15.0
+RETENTION_CHECK_S: Final = 300.0
+LAG_PROBE_S: Final = 0.1
+
+
+class Maintenance:
+    """Event loop only."""
+
+    def __init__(self, engines: Engines, background: Executor, telemetry: Telemetry) -> None:
+        self._engines = engines
+        self._background = background
+        self._telemetry = telemetry
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Start the tasks."""
+        supervisor.start_periodic("flush", FLUSH_CHECK_S, self.flush_due)
+        supervisor.start_periodic("compaction", COMPACTION_CHECK_S, self.compact)
+        supervisor.start_periodic("retention", RETENTION_CHECK_S, self.apply_retention)
+        supervisor.start("event-loop-lag", self.probe_lag)
+
+    async def flush_due(self) -> None:
+        """Flush the engines whose head is old or large enough."""
+        for project, engine in self._engines:
+            if engine.flush_due():
+                await self._run(engine.flush)
+                log.debug("flushed", extra={"project": project})
+
+    async def compact(self) -> None:
+        """Merge until nothing is due; flushes get their turn between two merges."""
+        for project, engine in self._engines:
+            while await self._run(engine.compact):
+                log.debug("merged parts", extra={"project": project})
+
+    async def apply_retention(self) -> None:
+        """Remove what is older than it may be."""
+        for project, engine in self._engines:
+            removed = await self._run(engine.apply_retention)
+            if removed:
+                log.info("retention", extra={"project": project, "removed_parts": removed})
+
+    async def probe_lag(self) -> None:
+        """Measure how late the loop runs timers."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + LAG_PROBE_S
+            await asyncio.sleep(LAG_PROBE_S)
+            self._telemetry.event_loop_lag.observe(max(0.0, loop.time() - due_s))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._background, work)

@@ -1,0 +1,108 @@
+"""`kill -9` at random moments under load: nothing acknowledged is lost, and nothing is there twice.
+
+The moments come from a seed that a failing test prints; CRASH_SEED repeats them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.crash.writers import Load, Writer
+from tests.e2e.processes import Server, obsd_server, wait_until
+
+KILLS = 20
+WRITERS = 4
+LONGEST_RUN_S = 0.8
+READY_S = 3.0
+HOUR_MS = 3_600_000
+
+# Flushes follow one another, so that kills land in them and in the merges that they cause.
+ENVIRONMENT = {"OBSD_STORAGE__FLUSH_INTERVAL": "200ms"}
+
+
+@dataclass(slots=True)
+class Flusher:
+    """Asks for flushes and merges without a pause; counts those that a kill interrupted."""
+
+    finished: int = 0
+    interrupted: int = 0
+    _thread: threading.Thread | None = field(default=None)
+
+    def start(self, server: Server) -> None:
+        self._thread = threading.Thread(target=self._run, args=(server,))
+        self._thread.start()
+
+    def join(self) -> None:
+        assert self._thread is not None
+        self._thread.join()
+
+    def _run(self, server: Server) -> None:
+        while True:
+            try:
+                answer = server.request("/api/v1/admin/flush", method="POST")
+            except OSError:
+                self.interrupted += 1
+                return
+            assert answer.status < 300, answer.text
+            self.finished += 1
+
+
+def say(text: str) -> None:
+    print(text)  # noqa: T201 - pytest shows it when the test fails
+
+
+def test_nothing_acknowledged_is_lost_at_any_kill(tmp_path: Path) -> None:
+    seed = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+    say(f"CRASH_SEED={seed}")
+    moments = random.Random(seed)
+    first_ms = int(time.time() * 1000) - HOUR_MS
+    load = Load([Writer(number, first_ms + number) for number in range(WRITERS)])
+    flusher = Flusher()
+    server = obsd_server(tmp_path, "--no-self-monitoring", environment=ENVIRONMENT)
+    seconds_to_ready: list[float] = []
+    server.start()
+    try:
+        for kill in range(KILLS):
+            before = load.acknowledged
+            load.start(server.port)
+            flusher.start(server)
+            wait_until(lambda: load.acknowledged > before, "something is acknowledged", 20)  # noqa: B023
+            time.sleep(moments.uniform(0, LONGEST_RUN_S))
+            server.kill()
+            load.stop()
+            flusher.join()
+            seconds_to_ready.append(server.start())
+            say(
+                f"kill {kill}: {load.acknowledged - before} acknowledged, "
+                f"ready after {seconds_to_ready[-1]:.2f} s"
+            )
+            load.check(server, first_ms + HOUR_MS)
+    finally:
+        server.stop()
+    say(f"{flusher.finished} flushes finished, {flusher.interrupted} were interrupted")
+    assert flusher.interrupted > 0
+    # Not each of them: one slow start of a busy machine says nothing.
+    assert statistics.median(seconds_to_ready) < READY_S
+
+
+def test_a_clean_stop_and_start_keeps_everything(tmp_path: Path) -> None:
+    first_ms = int(time.time() * 1000) - HOUR_MS
+    load = Load([Writer(number, first_ms + number) for number in range(WRITERS)])
+    server = obsd_server(tmp_path, "--no-self-monitoring")
+    server.start()
+    try:
+        load.start(server.port)
+        wait_until(lambda: load.acknowledged > 100, "a hundred batches are acknowledged", 20)
+        load.stop()
+        assert server.stop() == 0
+        server.start()
+        load.check(server, first_ms + HOUR_MS)
+    finally:
+        load.stop()
+        server.stop()
