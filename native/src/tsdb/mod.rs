@@ -7,6 +7,7 @@ pub mod gorilla;
 pub mod head;
 pub mod ingest;
 pub mod matcher;
+pub mod merge;
 pub mod part;
 pub mod postings;
 pub mod registry;
@@ -27,5 +28,6 @@ pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     rollup::register(m)?;
     part::python::register(m)?;
+    merge::python::register(m)?;
     python::register(m)
 }

@@ -346,6 +346,14 @@ impl SeriesCursor<'_> {
     }
 }
 
+impl SeriesCursor<'_> {
+    /// The series that `next` found last; `None` before the first and after the last one.
+    #[must_use]
+    pub fn entry(&self) -> Option<&SeriesEntry> {
+        self.reader.is_some().then_some(&self.entry)
+    }
+}
+
 impl SeriesSource for Part {
     fn read(
         &self,
@@ -391,3 +399,6 @@ impl SeriesSource for Part {
         has || found.is_err()
     }
 }
+
+#[cfg(test)]
+mod tests;

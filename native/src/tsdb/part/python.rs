@@ -3,7 +3,8 @@
 use super::format::{PartInfo, Partition};
 use super::{Part, PartError, PartStats};
 use crate::tsdb::python::corrupt;
-use crate::tsdb::series_source::{ReadError, SeriesSource};
+use crate::tsdb::series_source::{ReadError, SeriesReader, SeriesSource};
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use std::path::PathBuf;
@@ -88,6 +89,20 @@ impl PyPart {
     #[getter]
     fn size_bytes(&self) -> u64 {
         self.0.stats().size_bytes
+    }
+
+    /// The samples of a series from `start_ms` to `end_ms`: (timestamps, values).
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        id: u32,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>)> {
+        let mut reader = SeriesReader::default();
+        let source = [self.source()];
+        py.detach(|| reader.read(&source, id, start_ms, end_ms)).map_err(|e| corrupt(&e))?;
+        Ok((reader.ts.into_pyarray(py), reader.values.into_pyarray(py)))
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {

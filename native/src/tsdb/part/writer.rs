@@ -178,12 +178,6 @@ impl PartWriter {
         }
     }
 
-    /// Whether no chunk has been added.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.chunks == 0
-    }
-
     /// Writes the index, syncs the file and gives it its name. The directory is the caller's to
     /// sync.
     ///
