@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Each has `routes()`, and `error_renderers()` where its paths have errors in a form of their own.
 ROUTE_MODULES: Final = (
     "obsd.api.health",
+    "obsd.api.home",
     "obsd.api.federate",
     "obsd.api.monitoring_metrics",
     "obsd.api.prometheus_expr",
