@@ -1,6 +1,8 @@
 """The per-byte and per-sample loops of obsd, in Rust (native/)."""
 
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -76,21 +78,59 @@ class Head:
     def append(
         self, registry: Registry, batch: Batch
     ) -> tuple[int, int, int, int, int, int, int]: ...
+    def write_part(
+        self, path: PathLike[str], info: tuple[int, int, int, tuple[int, int] | None]
+    ) -> PartStats: ...
+    def ids(self) -> _Ids: ...
     series: int
     samples: int
     size_bytes: int
     is_empty: bool
     time_range: tuple[int, int] | None
 
+class PartStats:
+    """What a part holds."""
+
+    min_ts: int
+    max_ts: int
+    samples: int
+    chunks: int
+    series: int
+    size_bytes: int
+    seq_min: int
+    seq_max: int
+    level: int
+    partition: tuple[int, int] | None
+
+class Part:
+    """An open part."""
+
+    @staticmethod
+    def open(path: PathLike[str] | str) -> Part: ...
+    path: Path
+    stats: PartStats
+    size_bytes: int
+    def verify(self) -> None: ...
+    def series_ids(self) -> list[int]: ...
+
+def merge_parts(
+    parts: Sequence[Part],
+    prefix: PathLike[str] | str,
+    level: int,
+    partition_ms: int,
+    best: bool,
+    drop_before_ms: int | None = None,
+    keep_ids: Sequence[int] | None = None,
+) -> list[tuple[Path, PartStats]]: ...
 def select_samples(
-    sources: list[Head], ids: _Ids, start: int, end: int
+    sources: Sequence[Head | Part], ids: _Ids, start: int, end: int
 ) -> tuple[_Ints, _Ints, _Floats]: ...
 def select_blobs(
-    sources: list[Head], ids: _Ids, kind: str, start: int, end: int
+    sources: Sequence[Head | Part], ids: _Ids, kind: str, start: int, end: int
 ) -> tuple[_Ints, _Ints, list[bytes]]: ...
-def with_samples(sources: list[Head], ids: _Ids, start: int, end: int) -> _Ids: ...
+def with_samples(sources: Sequence[Head | Part], ids: _Ids, start: int, end: int) -> _Ids: ...
 def rollup(
-    sources: list[Head],
+    sources: Sequence[Head | Part],
     ids: _Ids,
     function: str,
     args: Sequence[float],

@@ -13,31 +13,49 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from obsd import _native
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock
-from obsd.model.errors import OverloadedError, TooLargeError, UndecodableError
+from obsd.model.errors import (
+    CorruptDataError,
+    OverloadedError,
+    StorageUnavailableError,
+    TooLargeError,
+    UndecodableError,
+)
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher
 from obsd.model.metadata import Metadata
 from obsd.model.samples import Columns, Matrix, RollupSpec
 from obsd.tsdb import filenames
+from obsd.tsdb.compaction import FLUSHED, CompactionOptions, compact_once
+from obsd.tsdb.metadata_file import MetadataFile
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.parts import PartSet
 from obsd.tsdb.reader import Reader, Source
+from obsd.tsdb.retention import apply_retention, drop_before_ms
 from obsd.tsdb.series_log import SeriesLog
-from obsd.tsdb.stats import Cardinality
+from obsd.tsdb.stats import Cardinality, EngineStats, level_stats
 from obsd.tsdb.wal import OnDurable, Wal, WalRecord
 
 log = logging.getLogger(__name__)
 
 _FOREVER_MS = 1 << 62
+
+T = TypeVar("T")
+
+_FORGET_BELOW = 0.75
+"""The share of registered series still in use below which the others are forgotten."""
 
 
 class Wire(Enum):
@@ -79,6 +97,16 @@ class WriteCounters:
     rejected: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class WorkCounters:
+    """Background work since the start. Written under the flush lock and the merge lock."""
+
+    flushes: int = 0
+    flush_s: float = 0.0
+    merges: int = 0
+    merge_s: float = 0.0
+
+
 class MetricsEngine:
     """One project's samples."""
 
@@ -90,12 +118,22 @@ class MetricsEngine:
         self._clock = clock
         self._series = SeriesLog(directory / filenames.SERIES)
         self._registry = self._series.registry
+        self._metadata = MetadataFile(directory / filenames.METADATA, self._registry)
+        self._parts = PartSet.open(
+            directory / filenames.PARTS_DIRECTORY, directory / filenames.QUARANTINE_DIRECTORY
+        )
         self._wal = Wal(directory / filenames.WAL_DIRECTORY)
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
-        # Changed under both locks; read without, as one reference.
+        self._merge_lock = threading.Lock()
+        # Oldest first, the last one takes writes. Changed under the write lock; read without, as
+        # one reference.
         self._heads: tuple[_native.Head, ...] = (_native.Head(),)
+        self._head_since_ms = clock.now_ms()
         self.counters = WriteCounters()
+        self._work = WorkCounters()
+        self._compaction = CompactionOptions(partition_ms=options.partition_ms)
+        self._flushed_series = 0
         self._reader = Reader(self._registry)
 
     @staticmethod
@@ -140,8 +178,11 @@ class MetricsEngine:
         return oldest_ms, now_ms + self._options.max_future_ms
 
     def _series_room(self) -> int:
-        active = max(head.series for head in self._heads)
-        return max(0, self._options.max_active_series - active)
+        return max(0, self._options.max_active_series - self._active_series())
+
+    def _active_series(self) -> int:
+        """Series with samples in the head, or in the last one while the new one fills up."""
+        return max(self._flushed_series, *(head.series for head in self._heads))
 
     def _head_bytes(self) -> int:
         return sum(head.size_bytes for head in self._heads)
@@ -215,21 +256,128 @@ class MetricsEngine:
                 "WAL replayed", extra={"data": {"samples": samples, "seconds": round(seconds, 3)}}
             )
 
+    # Storing
+
+    def flush_due(self) -> bool:
+        """Whether the head is large or old enough for a flush."""
+        head, options = self._heads[-1], self._options
+        return not head.is_empty and (
+            len(self._heads) > 1
+            or head.samples >= options.flush_samples
+            or head.size_bytes >= options.flush_bytes
+            or self._clock.now_ms() - self._head_since_ms >= options.flush_interval_ms
+        )
+
+    def flush(self) -> None:
+        """Turn what has been written so far into a part, and delete the WAL that it covers.
+
+        Raises:
+            StorageUnavailableError: the disk refuses. Nothing is lost: the head stays readable and
+                its WAL stays on disk, and the next flush tries again.
+        """
+        with self._flush_lock:
+            started_s = time.perf_counter()
+            covered = self._begin_flush()
+            try:
+                self._series.sync()
+                self._metadata.sync()
+                for head in self._heads[:-1]:
+                    self._flush_head(head)
+                self._wal.delete_through(covered)
+            except OSError as error:
+                raise StorageUnavailableError(f"cannot flush the head: {error}") from error
+            self._work.flushes += 1
+            self._work.flush_s += time.perf_counter() - started_s
+
+    def _begin_flush(self) -> int:
+        """Give writes an empty head; returns the last WAL segment that the older ones need."""
+        with self._write_lock:
+            if not self._heads[-1].is_empty:
+                self._heads = (*self._heads, _native.Head())
+            self._head_since_ms = self._clock.now_ms()
+            return self._wal.rotate()
+
+    def _flush_head(self, head: _native.Head) -> None:
+        """Write the oldest head as a part; queries read one or the other, or both at once."""
+        sequence = self._parts.next_sequence()
+        path = self._parts.directory / filenames.flushed_part(sequence)
+        head.write_part(path, (sequence, sequence, FLUSHED, None))
+        self._parts.add(path)
+        self._flushed_series = head.series
+        with self._write_lock:
+            self._heads = tuple(h for h in self._heads if h is not head)
+
+    def compact(self) -> bool:
+        """Do one merge of parts that is due; False when none is."""
+        with self._merge_lock:
+            started_s = time.perf_counter()
+            merged = compact_once(
+                self._parts, self._clock.now_ms(), self._compaction, self._oldest_ms()
+            )
+            if merged:
+                self._work.merges += 1
+                self._work.merge_s += time.perf_counter() - started_s
+            return merged
+
+    def apply_retention(self) -> int:
+        """Delete the parts that are wholly too old; returns how many.
+
+        Series that nothing refers to any more are forgotten along with them.
+        """
+        with self._flush_lock, self._merge_lock:
+            now_ms, retention_ms = self._clock.now_ms(), self._options.retention_ms
+            removed = apply_retention(self._parts, now_ms, retention_ms)
+            if removed:
+                self._forget_unused_series()
+            return removed
+
+    def _oldest_ms(self) -> int | None:
+        retention_ms = self._options.retention_ms
+        return drop_before_ms(self._clock.now_ms(), retention_ms)
+
+    def _forget_unused_series(self) -> None:
+        with self._write_lock:
+            used = [head.ids() for head in self._heads]
+            used += [np.array(f.part.series_ids(), np.uint32) for f in self._parts.files]
+            ids = np.unique(np.concatenate(used))
+            # Rewriting the log costs as much as what stays: worth it for a good share only.
+            if len(ids) < _FORGET_BELOW * self._registry.series_count:
+                self._series.forget_all_but(ids)
+
     # Reading
 
     def _sources(self) -> list[Source]:
-        """What samples are read from now, oldest first."""
-        return list(self._heads)
+        """What samples are read from now, oldest first.
+
+        Heads are listed before parts: a head that is flushed in between is then read twice, which
+        changes nothing, and never missed.
+        """
+        heads = self._heads
+        return [*(file.part for file in self._parts.files), *heads]
+
+    def _read(self, read: Callable[[list[Source]], T]) -> T:
+        """Call `read` with the sources; a part that turns out to be damaged is set aside.
+
+        Raises:
+            CorruptDataError: damage that no part is to blame for.
+        """
+        while True:
+            try:
+                return read(self._sources())
+            except _native.CorruptError as error:
+                path, detail = error.args
+                if not self._parts.quarantine(Path(path), detail):
+                    raise CorruptDataError(path, detail) from error
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, budget: QueryBudget
     ) -> Columns:
         """Samples of the matching series in [start_ms, end_ms]; series without any left out."""
-        return self._reader.select(self._sources(), matchers, start_ms, end_ms, budget)
+        return self._read(lambda s: self._reader.select(s, matchers, start_ms, end_ms, budget))
 
     def rollup(self, matchers: Sequence[Matcher], spec: RollupSpec, budget: QueryBudget) -> Matrix:
         """A function over a sliding window of each matching series."""
-        return self._reader.rollup(self._sources(), matchers, spec, budget)
+        return self._read(lambda s: self._reader.rollup(s, matchers, spec, budget))
 
     def rollup_columns(self, columns: Columns, spec: RollupSpec, budget: QueryBudget) -> Matrix:
         """The same over samples that the caller has made, as subqueries do."""
@@ -243,7 +391,7 @@ class MetricsEngine:
         limit: int | None = None,
     ) -> list[Labels]:
         """Label sets, sorted, of series with samples in the range that any selector matches."""
-        return self._reader.series(self._sources(), matcher_sets, start_ms, end_ms, limit)
+        return self._read(lambda s: self._reader.series(s, matcher_sets, start_ms, end_ms, limit))
 
     def label_names(
         self,
@@ -253,7 +401,7 @@ class MetricsEngine:
         limit: int | None = None,
     ) -> list[str]:
         """Label names, sorted, of those series."""
-        names = self._reader.label_names(self._sources(), matcher_sets, start_ms, end_ms)
+        names = self._read(lambda s: self._reader.label_names(s, matcher_sets, start_ms, end_ms))
         return names[:limit]
 
     def label_values(
@@ -265,15 +413,16 @@ class MetricsEngine:
         limit: int | None = None,
     ) -> list[str]:
         """Values, sorted, of one label on those series."""
-        sources = self._sources()
-        values = self._reader.label_values(sources, name, matcher_sets, start_ms, end_ms)
+        values = self._read(
+            lambda s: self._reader.label_values(s, name, matcher_sets, start_ms, end_ms)
+        )
         return values[:limit]
 
     def exemplars(
         self, matcher_sets: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
     ) -> list[tuple[Labels, list[Exemplar]]]:
         """Exemplars, by time, of each series that any selector matches and that has some."""
-        return self._reader.exemplars(self._sources(), matcher_sets, start_ms, end_ms)
+        return self._read(lambda s: self._reader.exemplars(s, matcher_sets, start_ms, end_ms))
 
     def metadata(self, metric: str | None = None) -> dict[str, Metadata]:
         """What senders said about metric families, or about one."""
@@ -283,7 +432,49 @@ class MetricsEngine:
         """Where series come from: the `limit` largest of each kind."""
         return self._reader.cardinality(limit)
 
+    def stats(self) -> EngineStats:
+        """This moment in numbers."""
+        heads, files, sync = self._heads, self._parts.files, self._wal.sync_times
+        ranges = [r for r in (head.time_range for head in heads) if r]
+        stored = ranges + [(file.stats.min_ts, file.stats.max_ts) for file in files]
+        counters, work = self.counters, self._work
+        return EngineStats(
+            registered_series=self._registry.series_count,
+            active_series=self._active_series(),
+            head_samples=sum(head.samples for head in heads),
+            head_bytes=self._head_bytes(),
+            head_min_time_ms=min((r[0] for r in ranges), default=None),
+            head_max_time_ms=max((r[1] for r in ranges), default=None),
+            min_time_ms=min((r[0] for r in stored), default=None),
+            max_time_ms=max((r[1] for r in stored), default=None),
+            registry_bytes=self._registry.size_bytes,
+            wal_bytes=self._wal.size_bytes,
+            wal_segments=self._wal.segment_count,
+            wal_sync_bounds_s=sync.BOUNDS_S,
+            wal_sync_counts=tuple(sync.counts),
+            wal_sync_sum_s=sync.sum_s,
+            levels=level_stats([file.stats for file in files]),
+            quarantined_parts=self._parts.quarantined,
+            samples=counters.samples,
+            out_of_order_samples=counters.out_of_order,
+            duplicate_samples=counters.duplicates,
+            overwritten_samples=counters.overwrites,
+            histograms=counters.histograms,
+            exemplars=counters.exemplars,
+            exemplars_dropped=counters.exemplars_dropped,
+            rejected=dict(counters.rejected),
+            flushes=work.flushes,
+            flush_seconds=work.flush_s,
+            merges=work.merges,
+            merge_seconds=work.merge_s,
+        )
+
     def close(self) -> None:
-        """Stop; what is in the head stays in the WAL."""
+        """Flush and stop. Where the disk refuses, the WAL keeps what is in the head."""
+        try:
+            if not self._heads[-1].is_empty:
+                self.flush()
+        except StorageUnavailableError as error:
+            log.warning("closing without a flush", extra={"data": {"error": str(error)}})
         self._wal.close()
         self._series.close()

@@ -26,3 +26,19 @@ def wal_segment(number: int) -> str:
 def wal_segment_number(name: str) -> int | None:
     """The number of a WAL segment's file name; None for any other file."""
     return int(name.split(".")[0]) if _WAL_SEGMENT.fullmatch(name) else None
+
+
+MANIFEST: Final = "MANIFEST"
+"""Which parts are live (docs/format/part.md)."""
+
+PART_SUFFIX: Final = ".part"
+
+
+def part_prefix(seq_min: int, seq_max: int, level: int) -> str:
+    """What the names of a merge's outputs begin with; the partition's start and suffix follow."""
+    return f"{seq_min:016x}-{seq_max:016x}-{level}-"
+
+
+def flushed_part(sequence: int) -> str:
+    """The file name of a part that a flush writes, which holds any times."""
+    return f"{part_prefix(sequence, sequence, 0)}flushed{PART_SUFFIX}"

@@ -65,9 +65,7 @@ def _records(path: Path, magic: bytes, subject: str) -> Finding:
         return Finding(Level.ERROR, subject, str(error))
     torn_bytes = size_bytes - end_bytes
     if torn_bytes > 0:
-        message = (
-            f"{count} whole records, then {torn_bytes} bytes that are none"
-        )
+        message = f"{count} whole records, then {torn_bytes} bytes that are none"
         return Finding(Level.WARNING, subject, message)
     return Finding(Level.OK, subject, f"{count} records")
 

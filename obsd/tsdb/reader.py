@@ -23,7 +23,7 @@ from obsd.tsdb.stats import Cardinality
 
 Ids = npt.NDArray[np.uint32]
 _T = TypeVar("_T", bound=np.generic)
-Source = _native.Head
+Source = _native.Head | _native.Part
 
 METADATA_TYPES: Final = (
     "unknown",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from obsd import _native
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,24 @@ class LevelStats:
     samples: int
     series: int
     chunks: int
+
+
+def level_stats(parts: Iterable[_native.PartStats]) -> tuple[LevelStats, ...]:
+    """Sums by level, lowest first."""
+    levels: defaultdict[int, list[_native.PartStats]] = defaultdict(list)
+    for part in parts:
+        levels[part.level].append(part)
+    return tuple(
+        LevelStats(
+            level,
+            parts=len(members),
+            size_bytes=sum(part.size_bytes for part in members),
+            samples=sum(part.samples for part in members),
+            series=sum(part.series for part in members),
+            chunks=sum(part.chunks for part in members),
+        )
+        for level, members in sorted(levels.items())
+    )
 
 
 @dataclass(frozen=True, slots=True)
