@@ -99,7 +99,10 @@ async def _evaluate(
         started_s = time.perf_counter()
         parse_query(text)
         parsed_s = time.perf_counter()
-        result = run(evaluator, text, budget)
+        try:
+            result = run(evaluator, text, budget)
+        except BadInputError as error:
+            raise InvalidParameterError("query", error) from error
         evaluated_s = time.perf_counter()
         encoded = encode_value(result.value, limit)
         timings = _Timings(

@@ -1,0 +1,121 @@
+"""The real application on a real socket, in the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from obsd.api.auth import Authenticator
+from obsd.api.server import Services, build_app, serving_runner
+from obsd.api.state import Phase, ServerState
+from obsd.config import Config
+from obsd.model.clock import Clock, SystemClock
+from obsd.services.arrivals import ArrivalRate
+from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
+from obsd.services.projects import Projects
+from obsd.services.supervisor import Supervisor
+from obsd.services.telemetry import Telemetry
+from obsd.tsdb.options import EngineOptions
+from tests.protobuf.prometheus_messages import compressed, write_request
+
+FOREVER = EngineOptions(retention_ms=None)
+WRITE_1 = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+WRITE_2 = {
+    "Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+    "Content-Encoding": "snappy",
+}
+
+Series = tuple[dict[str, str], list[tuple[int, float]]]
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str] = field(repr=False)
+    body: bytes
+    json: Any
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@dataclass
+class RunningApp:
+    url: str
+    session: aiohttp.ClientSession
+    metrics: MetricsCollector
+    projects: Projects
+    application: web.Application
+
+    async def request(self, method: str, path: str, **options: Any) -> Answer:
+        async with self.session.request(method, self.url + path, **options) as response:
+            body = await response.read()
+            is_json = response.content_type == "application/json"
+            json = await response.json() if is_json else None
+            return Answer(response.status, dict(response.headers), body, json)
+
+    async def get(self, path: str, params: Any = None, **options: Any) -> Answer:
+        return await self.request("GET", path, params=params, **options)
+
+    async def post(self, path: str, data: Any = None, **options: Any) -> Answer:
+        return await self.request("POST", path, data=data, **options)
+
+    async def data(self, path: str, params: Any = None, method: str = "GET") -> Any:
+        """The `data` of a successful answer."""
+        answer = await self.request(method, path, params=params)
+        assert answer.status == 200, answer.text
+        assert answer.json["status"] == "success"
+        return answer.json["data"]
+
+    async def write(self, series: list[Series]) -> None:
+        answer = await self.post(
+            "/api/v1/write", compressed(write_request(series)), headers=WRITE_1
+        )
+        assert answer.status == 204, answer.text
+
+
+@asynccontextmanager
+async def running_app(
+    directory: Path,
+    *,
+    limits: QueryLimits | None = None,
+    options: EngineOptions = FOREVER,
+    clock: Clock | None = None,
+    config: Config | None = None,
+) -> AsyncIterator[RunningApp]:
+    clock = clock or SystemClock()
+    config = config or Config()
+    projects = Projects(directory, options, clock)
+    ingest, query = ThreadPoolExecutor(2), ThreadPoolExecutor(4)
+    metrics = MetricsCollector(projects, Executors(ingest, query), limits, clock)
+    services = Services(
+        state=ServerState(phase=Phase.READY),
+        projects=projects,
+        metrics=metrics,
+        arrivals=ArrivalRate(),
+        telemetry=Telemetry(),
+        supervisor=Supervisor(),
+        authenticator=Authenticator(None),
+        self_monitoring=None,
+    )
+    application, edge = build_app(config, services)
+    runner = await serving_runner(application, edge, 5)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield RunningApp(f"http://{host}:{port}", session, metrics, projects, application)
+    finally:
+        await runner.cleanup()
+        ingest.shutdown()
+        query.shutdown()
+        projects.close()
