@@ -70,7 +70,7 @@ class Evaluator:
             QueryError: it cannot be answered, or not within its budget.
         """
         expr, text = _parsed(query)
-        scope = self._scope(time_ms, time_ms, 1, budget, lookback_ms)
+        scope = self._scope(time_ms, time_ms, 0, budget, lookback_ms)
         with np.errstate(all="ignore"):
             value = _instant_value(scope, expr, time_ms)
         return scope.result(value, text)
@@ -111,6 +111,7 @@ class Evaluator:
     ) -> Evaluation:
         lookback = self._lookback_ms if lookback_ms is None else lookback_ms
         whole = (start_ms, end_ms, step_ms)
+        step_ms = max(step_ms, 1)  # An instant query has one step, and `step()` is zero in it.
         return Evaluation(
             self._storage, budget, start_ms, end_ms, step_ms, lookback, whole, Annotations()
         )
@@ -133,7 +134,7 @@ def _instant_value(scope: Evaluation, expr: ast.Expr, time_ms: int) -> Value:
         case ast.ValueType.VECTOR:
             grid = remove_names(scope.vector(expr)).without_empty()
             if not _has_own_order(expr):
-                grid = grid.take(_label_order(grid))
+                grid = _sorted_by_labels(grid)
             return VectorValue(grid.labels, time_ms, grid.values[:, 0])
 
 
@@ -151,12 +152,13 @@ def _range_value(scope: Evaluation, expr: ast.Expr) -> MatrixValue:
         labels = (Labels(),)
         return MatrixValue(labels, scope.start_ms, scope.step_ms, values[np.newaxis], present)
     grid = remove_names(scope.vector(expr)).without_empty()
-    grid = grid.take(_label_order(grid))
+    grid = _sorted_by_labels(grid)
     return MatrixValue(grid.labels, scope.start_ms, scope.step_ms, grid.values, grid.present)
 
 
-def _label_order(grid: Grid) -> list[int]:
-    return sorted(range(len(grid.labels)), key=lambda i: grid.labels[i].pairs)
+def _sorted_by_labels(grid: Grid) -> Grid:
+    order = sorted(range(len(grid.labels)), key=lambda i: grid.labels[i].pairs)
+    return grid if order == list(range(len(order))) else grid.take(order)
 
 
 @dataclass(eq=False)
@@ -348,7 +350,7 @@ class Evaluation:
                 self.annotations,
             )
             grid = merge_series(inner.vector(node.expr))
-            grid = grid.take(_label_order(grid))
+            grid = _sorted_by_labels(grid)
             inner_times = inner.times_ms
         self.budget.charge(int(grid.present.sum()))
         counts = grid.present.sum(axis=1)

@@ -85,7 +85,7 @@ def format_number(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    digits = repr(value)
+    digits = repr(float(value))
     if "e" in digits:
         mantissa, exponent = digits.split("e")
         if -7 <= int(exponent) < 21:
@@ -99,7 +99,7 @@ def format_general(value: float) -> str:
     """As Go's `%g` prints a number: what messages show."""
     if math.isnan(value) or math.isinf(value):
         return format_number(value)
-    digits = repr(value)
+    digits = repr(float(value))
     if "e" in digits or not 1e-4 <= abs(value) < 1e21:
         exact = Decimal(digits)
         if value and not -4 <= exact.adjusted() < 21:
@@ -113,7 +113,7 @@ def format_plain(value: float) -> str:
     """All digits, without an exponent: the shortest text that reads back as the same number."""
     if math.isnan(value) or math.isinf(value):
         return format_number(value)
-    text = format(Decimal(repr(value)), "f")
+    text = format(Decimal(repr(float(value))), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -21,6 +21,7 @@ from obsd.promql.literals import (
 
 LINE_LENGTH: Final = 100
 _INDENT: Final = "  "
+_NO_LABELS: Final = frozenset({"inf", "nan", "without"})
 
 
 def format_expr(expr: ast.Expr) -> str:
@@ -106,7 +107,9 @@ def _label(name: str) -> str:
 
 
 def _labels(names: Sequence[str]) -> str:
-    return f"({', '.join(_label(name) for name in names)})"
+    # Outside braces, a few plain words are not read as labels.
+    quoted = (quote(n) if n.lower() in _NO_LABELS else _label(n) for n in names)
+    return f"({', '.join(quoted)})"
 
 
 def _at(at: ast.At | None) -> str:
