@@ -100,7 +100,7 @@ format: $(STAMPS)/deps-lint ## Lay out the code
 
 .PHONY: bench
 bench: install $(STAMPS)/deps-test peers ## Compare with peers on this machine: docs/benchmarks.md
-	$(BIN)/python -m benchmarks.remote_write $(ARGS)
+	$(BIN)/python benchmarks/remote_write.py $(ARGS)
 
 # --- Ship ----------------------------------------------------------------------------------------
 

@@ -160,6 +160,10 @@ def vector_json(label_json: list[bytes], timestamps_ms: _Ints, values: _Floats) 
 def columns_json(
     label_json: list[bytes], offsets: _Ints, timestamps: _Ints, values: _Floats
 ) -> bytes: ...
+def encode_read_result(
+    labels: list[list[tuple[str, str]]], offsets: _Ints, timestamps: _Ints, values: _Floats
+) -> bytes: ...
+def encode_xor_chunks(timestamps: _Ints, values: _Floats) -> list[tuple[int, int, bytes]]: ...
 def exposition_to_write_request(
     text: bytes,
     default_timestamp_ms: int,

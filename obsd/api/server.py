@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Each has `routes()`, and `error_renderers()` where its paths have errors in a form of their own.
 ROUTE_MODULES: Final = (
+    "obsd.api.admin",
     "obsd.api.health",
     "obsd.api.home",
     "obsd.api.federate",
@@ -112,6 +113,7 @@ async def serving_runner(
         "access_log": None,
         "auto_decompress": False,
         "handler_cancellation": True,
+        "lingering_time": 3.0,
         "max_line_size": _MAX_LINE_BYTES,
         "max_field_size": _MAX_FIELD_BYTES,
         "shutdown_timeout": shutdown_timeout_s,

@@ -180,6 +180,19 @@ class MetricsCollector:
         body = encode_metadata({name: Metadata(metric_type, description, unit)})
         await self.write(project_id, body, Wire.REMOTE_WRITE_1)
 
+    async def flush(self, project_id: str) -> None:
+        """Make parts of what is in memory, and merge them as far as they ever will be for now.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; nothing is lost.
+        """
+
+        def settle() -> None:
+            self._projects.engine(project_id).settle()
+
+        # Not in the pools of ingest or queries: it takes as long as it takes.
+        await asyncio.get_running_loop().run_in_executor(None, settle)
+
     # Asking
 
     def new_budget(self, timeout_s: float | None = None) -> QueryBudget:

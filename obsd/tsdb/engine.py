@@ -10,6 +10,7 @@ the head, so that replay repeats what happened; a second one makes flushes and m
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -308,12 +309,31 @@ class MetricsEngine:
             self._heads = tuple(h for h in self._heads if h is not head)
 
     def compact(self) -> bool:
-        """Do one merge of parts that is due; False when none is."""
+        """Do one merge of parts that is due; False when none is.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; the parts are as before.
+        """
+        return self._compact(self._compaction)
+
+    def settle(self) -> None:
+        """Flush, and merge until the parts are as few as they can be now.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; nothing is lost.
+        """
+        self.flush()
+        eager = dataclasses.replace(self._compaction, flushed_run=1, merged_run=2)
+        while self._compact(eager):
+            continue
+
+    def _compact(self, options: CompactionOptions) -> bool:
         with self._merge_lock:
             started_s = time.perf_counter()
-            merged = compact_once(
-                self._parts, self._clock.now_ms(), self._compaction, self._oldest_ms()
-            )
+            try:
+                merged = compact_once(self._parts, self._clock.now_ms(), options, self._oldest_ms())
+            except OSError as error:
+                raise StorageUnavailableError(f"cannot merge parts: {error}") from error
             if merged:
                 self._work.merges += 1
                 self._work.merge_s += time.perf_counter() - started_s

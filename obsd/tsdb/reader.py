@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import compress
@@ -49,21 +50,25 @@ class _LabelCache:
 
     def __init__(self, registry: _native.Registry) -> None:
         self._registry = registry
-        self._known: OrderedDict[int, Labels] = OrderedDict()
+        self._lock = threading.Lock()
+        self._known: OrderedDict[int, Labels] = OrderedDict()  # Oldest first. Under the lock.
 
     def get(self, ids: Ids) -> list[Labels]:
-        known = self._known
         wanted = ids.tolist()
-        missing = [i for i in wanted if i not in known]
-        fresh = {}
-        if missing:
-            pairs = self._registry.labels(np.array(missing, dtype=np.uint32))
-            fresh = {i: Labels(p) for i, p in zip(missing, pairs, strict=True)}
-        labels = [fresh.get(i) or known[i] for i in wanted]
-        known.update(fresh)
-        while len(known) > _CACHED_LABELS:
-            known.popitem(last=False)
-        return labels
+        with self._lock:
+            found = [self._known.get(i) for i in wanted]
+        missing = [i for i, labels in zip(wanted, found, strict=True) if labels is None]
+        if not missing:
+            return [labels for labels in found if labels is not None]
+        pairs = self._registry.labels(np.array(missing, dtype=np.uint32))
+        fresh = {i: Labels(p) for i, p in zip(missing, pairs, strict=True)}
+        with self._lock:
+            self._known.update(fresh)
+            while len(self._known) > _CACHED_LABELS:
+                self._known.popitem(last=False)
+        return [
+            fresh[i] if labels is None else labels for i, labels in zip(wanted, found, strict=True)
+        ]
 
 
 class Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -52,7 +53,14 @@ def test_other_texts_are_no_time(text: str):
         parse_time_ms(text)
 
 
-@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+moments = st.datetimes(
+    datetime(1900, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    datetime(2200, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+
+
+@given(moments)
 def test_rfc3339_is_exact_to_the_millisecond(moment: datetime):
     moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
     expected = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -76,10 +84,8 @@ def test_other_texts_are_no_duration(text: str):
 @given(st.text())
 def test_any_text_is_a_time_or_an_error(text: str):
     for parse in (parse_time_ms, parse_duration_ms):
-        try:
-            parse(text)
-        except ValueError as error:
-            assert "cannot parse" in str(error)
+        with suppress(ValueError):
+            assert isinstance(parse(text), int | float)
 
 
 def test_errors_name_the_parameter():

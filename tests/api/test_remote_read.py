@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +102,16 @@ def test_negative_times_are_read_back():
 
 @given(st.binary())
 def test_any_bytes_are_a_request_or_an_error(data: bytes):
-    try:
+    with suppress(UndecodableError):
         decode_request(data)
-    except UndecodableError as error:
-        assert str(error)
 
 
 @given(st.data())
 def test_damaged_requests_are_requests_or_errors(data: st.DataObject):
     whole = bytearray(request(A, T0, T0 + 1, [1, 0]).SerializeToString())
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
+    with suppress(UndecodableError):
         decode_request(bytes(whole[: data.draw(st.integers(0, len(whole)))]))
-    except UndecodableError as error:
-        assert str(error)
 
 
 @given(st.integers(-(1 << 63), (1 << 64) - 1))

@@ -329,17 +329,17 @@ fn resolve(
     }
     let raw = source.raw_labels(&series.labels).map_err(|m| (Reason::InvalidLabels, m))?;
     let labels = checked_labels(raw, limits)?;
-    if source.version_2 && series.samples.is_empty() && !has_histogram(source, series) {
-        return Err((
-            Reason::NoSamples,
-            format!("series {} has neither samples nor histograms", series_text(&labels)),
-        ));
-    }
     if let Some(id) = table.find(&labels) {
         if table.fingerprints.len() < 3 * table.live() + MAX_ALIASES {
             table.fingerprints.insert(series.fingerprint, id);
         }
         return Ok((id, false));
+    }
+    if source.version_2 && series.samples.is_empty() && !has_histogram(source, series) {
+        return Err((
+            Reason::NoSamples,
+            format!("series {} has neither samples nor histograms", series_text(&labels)),
+        ));
     }
     if new_series >= limits.new_series {
         return Err((
@@ -418,7 +418,8 @@ fn collect_blobs(
                 .reject(Reason::Mixed, count, || "a series has both samples and histograms".into());
             return;
         }
-        if !histograms && series.samples.is_empty() {
+        // Prometheus 3 sends exemplars in series of their own: a known series may come so.
+        if !histograms && series.samples.is_empty() && series.blobs.is_empty() {
             batch.reject(Reason::NoSamples, count, || {
                 "a series has neither samples nor histograms".into()
             });
