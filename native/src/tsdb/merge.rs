@@ -85,17 +85,13 @@ fn merge_pass<'a>(
     for cursor in &mut cursors {
         cursor.next()?;
     }
+    let oldest = spec.drop_before_ms.unwrap_or(i64::MIN).max(from);
     let mut series = SeriesMerge::new(spec);
     while let Some(id) = cursors.iter().filter_map(|c| c.entry().map(|e| e.id)).min() {
         series.clear();
-        for (cursor, part) in cursors.iter_mut().zip(parts) {
+        for (order, (cursor, part)) in cursors.iter_mut().zip(parts).enumerate() {
             if let Some(entry) = cursor.entry().filter(|e| e.id == id) {
-                collect(
-                    part,
-                    entry,
-                    spec.drop_before_ms.unwrap_or(i64::MIN).max(from),
-                    &mut series,
-                );
+                collect(part, order, entry, oldest, &mut series);
                 cursor.next()?;
             }
         }
@@ -106,9 +102,15 @@ fn merge_pass<'a>(
     Ok(outputs)
 }
 
-fn collect<'a>(part: &'a Part, entry: &SeriesEntry, from: i64, series: &mut SeriesMerge<'a>) {
+fn collect<'a>(
+    part: &'a Part,
+    order: usize,
+    entry: &SeriesEntry,
+    from: i64,
+    series: &mut SeriesMerge<'a>,
+) {
     for (meta, range) in entry.chunks.iter().filter(|(meta, _)| meta.max_ts >= from) {
-        let input = Input { part, meta: *meta, range: range.clone() };
+        let input = Input { part, meta: *meta, range: range.clone(), order };
         series.add(Kind::of(meta.encoding), input);
     }
 }

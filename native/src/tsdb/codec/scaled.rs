@@ -64,8 +64,7 @@ fn find_digits(values: &[f64], allowed: usize) -> Option<u8> {
 fn number(value: f64, digits: u8) -> Option<i64> {
     let power = POWERS[usize::from(digits)];
     let scaled = (value * power).round_ties_even();
-    // A NaN fails the comparison, too.
-    if !(scaled.abs() < LIMIT) {
+    if scaled.is_nan() || scaled.abs() >= LIMIT {
         return None;
     }
     let number = scaled as i64;

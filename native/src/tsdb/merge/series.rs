@@ -22,6 +22,8 @@ pub struct Input<'a> {
     pub part: &'a Part,
     pub meta: ChunkMeta,
     pub range: Range<u64>,
+    /// Of the chunk's part among the inputs: later ones win.
+    pub order: usize,
 }
 
 impl Input<'_> {
@@ -120,7 +122,7 @@ impl<'a> SeriesMerge<'a> {
             let (group, later) = rest.split_at_mut(together);
             match group {
                 [one] => self.take_chunk(id, one, outputs)?,
-                many => self.take_overlapping(id, inputs, many, outputs)?,
+                many => self.take_overlapping(id, many, outputs)?,
             }
             rest = later;
         }
@@ -158,15 +160,10 @@ impl<'a> SeriesMerge<'a> {
     fn take_overlapping(
         &mut self,
         id: u32,
-        inputs: &[Input<'a>],
         group: &mut [&Input<'a>],
         outputs: &mut Outputs<'_>,
     ) -> Result<(), PartError> {
-        // Inputs lie in one slice in ascending sequence: their addresses say which is later.
-        debug_assert!(
-            group.iter().all(|i| inputs.as_ptr_range().contains(&std::ptr::from_ref(*i)))
-        );
-        group.sort_by_key(|i| std::ptr::from_ref(*i));
+        group.sort_by_key(|i| i.order);
         let (mut ts, mut values) = (Vec::new(), Vec::new());
         for input in group.iter() {
             input.decode(&mut ts, &mut values)?;

@@ -69,6 +69,8 @@ impl PyPart {
     }
 }
 
+type SampleArrays<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>);
+
 #[pymethods]
 impl PyPart {
     #[staticmethod]
@@ -98,7 +100,7 @@ impl PyPart {
         id: u32,
         start_ms: i64,
         end_ms: i64,
-    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>)> {
+    ) -> PyResult<SampleArrays<'py>> {
         let mut reader = SeriesReader::default();
         let source = [self.source()];
         py.detach(|| reader.read(&source, id, start_ms, end_ms)).map_err(|e| corrupt(&e))?;
