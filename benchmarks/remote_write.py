@@ -21,7 +21,7 @@ from bodies import MIN_LABELS, VALUE_KINDS, Bodies, Shape
 from peers import Obsd, Peer, Prometheus, VictoriaMetrics
 from sender import http_request, send
 
-EXPECTED_RATE = 2_000_000  # Samples/s that the bodies must last for; a faster server ends early.
+EXPECTED_RATE = 3_000_000  # Samples/s that the bodies must last for; a faster server ends early.
 INTERVAL_MS = 15_000  # What most people scrape at.
 MAX_BODY_BYTES = 3 << 30
 WARM_UP_TIMEOUT_S = 300.0

@@ -84,12 +84,12 @@ async def runtime_info(request: web.Request) -> web.Response:
     settings = flag_values(request.app[CONFIG])
     return _success(
         {
-            "startTime": _rfc3339(started),
+            "startTime": rfc3339(started),
             "CWD": str(await asyncio.to_thread(Path.cwd)),
             "hostname": socket.gethostname(),
-            "serverTime": _rfc3339(datetime.now(UTC)),
+            "serverTime": rfc3339(datetime.now(UTC)),
             "reloadConfigSuccess": True,
-            "lastConfigTime": _rfc3339(started),
+            "lastConfigTime": rfc3339(started),
             "corruptionCount": 0,
             "goroutineCount": threading.active_count(),
             "GOMAXPROCS": len(os.sched_getaffinity(0)),
@@ -101,7 +101,8 @@ async def runtime_info(request: web.Request) -> web.Response:
     )
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """A UTC time as Prometheus writes it."""
     return moment.isoformat().replace("+00:00", "Z")
 
 

@@ -5,18 +5,22 @@ obsd's only targets are this machine and itself; rules and alerts come with the 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
+from obsd.api.keys import CONFIG, SELF_MONITORING
 from obsd.api.params import read_params
 from obsd.api.prometheus_envelope import success
 from obsd.api.prometheus_routes import get
+from obsd.api.prometheus_status import rfc3339
 from obsd.model.errors import BadInputError
 
 _RULE_TYPES: Final = ("", "alert", "record")
 _TARGET_STATES: Final = ("", "any", "active", "dropped")
+_NEVER: Final = "0001-01-01T00:00:00Z"
 
 
 async def targets(request: web.Request) -> web.Response:
@@ -25,7 +29,47 @@ async def targets(request: web.Request) -> web.Response:
     state = params.text("state").lower()
     if state not in _TARGET_STATES:
         raise BadInputError(f'invalid state "{state}": expected active, dropped or any')
-    return _success({"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}})
+    pool = params.text("scrapePool")
+    active = [t for t in own_targets(request.app) if pool in ("", t["scrapePool"])]
+    return _success(
+        {
+            "activeTargets": [] if state == "dropped" else active,
+            "droppedTargets": [],
+            "droppedTargetCounts": {},
+        }
+    )
+
+
+def own_targets(app: web.Application) -> list[dict[str, object]]:
+    """This machine and obsd itself, as targets."""
+    monitoring = app[SELF_MONITORING]
+    if monitoring is None:
+        return []
+    settings = app[CONFIG]
+    every = f"{settings.self_monitoring.interval_s:g}s"
+    urls = {"obsd": f"http://{settings.server.listen}/metrics"}
+    targets: list[dict[str, object]] = []
+    for job, last in monitoring.last.items():
+        labels = {"job": job, "instance": settings.self_monitoring.instance}
+        url = urls.get(job, f"obsd:{job}")  # This machine is read without any URL.
+        health = "up" if last.is_up else "down" if last.error else "unknown"
+        moment = datetime.fromtimestamp(last.time_ms / 1000, UTC) if last.time_ms else None
+        targets.append(
+            {
+                "discoveredLabels": {"__address__": url, **labels},
+                "labels": labels,
+                "scrapePool": job,
+                "scrapeUrl": url,
+                "globalUrl": url,
+                "lastError": last.error,
+                "lastScrape": _NEVER if moment is None else rfc3339(moment),
+                "lastScrapeDuration": 0,
+                "health": health,
+                "scrapeInterval": every,
+                "scrapeTimeout": every,
+            }
+        )
+    return targets
 
 
 async def target_metadata(request: web.Request) -> web.Response:
@@ -35,7 +79,8 @@ async def target_metadata(request: web.Request) -> web.Response:
 
 async def scrape_pools(request: web.Request) -> web.Response:
     """`GET /api/v1/scrape_pools`: names of the groups of targets."""
-    return _success({"scrapePools": []})
+    monitoring = request.app[SELF_MONITORING]
+    return _success({"scrapePools": [] if monitoring is None else sorted(monitoring.last)})
 
 
 async def rules(request: web.Request) -> web.Response:

@@ -18,7 +18,9 @@ PATH: Final = "/api/v1/import/prometheus"
 MAX_COMPRESSED_BYTES: Final = 32 << 20
 MAX_DECOMPRESSED_BYTES: Final = 128 << 20
 
-_SHOWN_ERRORS: Final = 20
+MAX_NAMED_ERRORS: Final = 20
+"""The parser names the first so many wrong lines."""
+
 _LABEL_PARAMETERS: Final = ("job", "instance")
 
 
@@ -39,10 +41,9 @@ async def import_prometheus(request: web.Request) -> web.Response:
         return web.Response(status=204)
     lines = [describe(outcome)] if outcome.rejected else [f"stored {outcome.samples} samples\n"]
     if errors:
-        lines.append(f"{len(errors)} lines are wrong and were left out:\n")
-        lines += (f"{error}\n" for error in errors[:_SHOWN_ERRORS])
-    if len(errors) > _SHOWN_ERRORS:
-        lines.append(f"and {len(errors) - _SHOWN_ERRORS} more\n")
+        count = f"at least {len(errors)}" if len(errors) >= MAX_NAMED_ERRORS else str(len(errors))
+        lines.append(f"{count} lines are wrong and were left out:\n")
+        lines += (f"{error}\n" for error in errors)
     return web.Response(status=400, text="".join(lines))
 
 

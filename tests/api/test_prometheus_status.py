@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import pytest_asyncio
 import yaml
 
 from obsd import __version__
+from obsd.api.keys import CONFIG, SELF_MONITORING
+from obsd.api.prometheus_targets import own_targets
+from obsd.config import Config
+from obsd.services.self_monitoring import LastCollection
 from tests.api.running_app import RunningApp, running_app
 
 T0 = 1_700_000_000_000
@@ -87,8 +92,30 @@ async def test_rules_and_targets_refuse_unknown_filters(app: RunningApp):
         assert (answer.status, answer.json["errorType"]) == (400, "bad_data")
 
 
+class Monitoring:
+    """Self-monitoring as its targets are seen: one up, one down, one not read yet."""
+
+    last: ClassVar = {
+        "node": LastCollection(T0, 10, is_up=True),
+        "obsd": LastCollection(T0, error="no answer"),
+        "other": LastCollection(),
+    }
+
+
 async def test_targets_are_those_of_self_monitoring(app: RunningApp):
-    targets = await app.data("/api/v1/targets")
-    assert targets["activeTargets"] == []  # This application does not monitor itself.
-    assert targets["droppedTargets"] == []
+    assert (await app.data("/api/v1/targets"))["activeTargets"] == []
     assert await app.data("/api/v1/scrape_pools") == {"scrapePools": []}
+
+
+async def test_targets_tell_their_health(app: RunningApp):
+    monitoring = {SELF_MONITORING: Monitoring(), CONFIG: Config()}
+    node, own, other = own_targets(monitoring)
+    assert (node["health"], own["health"], other["health"]) == ("up", "down", "unknown")
+    assert own["lastError"] == "no answer"
+    assert own["scrapeUrl"] == "http://127.0.0.1:6273/metrics"
+    assert node["lastScrape"] == "2023-11-14T22:13:20Z"
+    assert node["labels"]["job"] == node["scrapePool"] == "node"
+    assert set(node) == {
+        "discoveredLabels", "labels", "scrapePool", "scrapeUrl", "globalUrl", "lastError",
+        "lastScrape", "lastScrapeDuration", "health", "scrapeInterval", "scrapeTimeout",
+    }  # fmt: skip

@@ -197,8 +197,8 @@ def test_a_damaged_part_is_set_aside_and_the_rest_serves(
     assert read(server, "whole_part", now_ms) == new
 
 
-QUARANTINED = "obsd_parts_quarantined"
+QUARANTINED = "obsd_quarantined_parts"
 
 
 def part_files(data: Path) -> set[Path]:
-    return {path for path in (data / "parts").rglob("*") if path.is_file()}
+    return set((data / "parts").glob("*.part"))

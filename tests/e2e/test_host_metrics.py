@@ -10,17 +10,10 @@ from __future__ import annotations
 import http.client
 import json
 import math
-import os
 import re
 import socket
 import statistics
-import subprocess
-import sys
 import threading
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,13 +22,20 @@ from pathlib import Path
 import pytest
 
 from obsd.services.host import HostCollector
+from tests.e2e.processes import (
+    Server,
+    free_port,
+    installed,
+    obsd_server,
+    prometheus_server,
+    running,
+    wait_until,
+)
 
-NODE_EXPORTER = "/usr/bin/prometheus-node-exporter"
-PROMETHEUS = "/usr/bin/prometheus"
 DASHBOARD = "data/grafana-dashboards/node-exporter-full.json"
 RATE_INTERVAL_S = 12
 COMPARED_STEPS = 8
-STARTUP_DEADLINE_S = 60.0
+SAMPLES_WITHIN_S = 90.0
 
 # Debian hides the loopback interface and what is mounted below /run, /mnt and /media. These are
 # node_exporter's own defaults, which are obsd's too. Processes are off by default, and widen
@@ -118,55 +118,34 @@ def substitute(expr: str, job: str, node: str, rate_interval_s: int = RATE_INTER
     return expr
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def fetch(url: str, **params: object) -> bytes:
-    query = f"?{urllib.parse.urlencode(params)}" if params else ""
-    with urllib.request.urlopen(f"{url}{query}", timeout=30) as response:
-        return response.read()
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None) -> None:
-    """Ask until it holds; a server that is not there yet refuses the connection."""
-    deadline_s = time.monotonic() + STARTUP_DEADLINE_S
-    pause = threading.Event()
-    while True:
-        assert process is None or process.poll() is None, f"ended with {process.returncode}"
-        try:
-            if condition():
-                return
-        except (OSError, KeyError):
-            assert time.monotonic() < deadline_s, "no answer before the deadline"
-        assert time.monotonic() < deadline_s, "the condition did not come to hold"
-        pause.wait(0.1)
-
-
 class QueryApi:
     """A server that speaks Prometheus' HTTP API."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
-    def range(self, query: str, start_s: float, end_s: float, step_s: int) -> Series:
-        body = fetch(
-            f"{self.url}/api/v1/query_range", query=query, start=start_s, end=end_s, step=step_s
-        )
+    def range(self, query: str, start_s: int, end_s: int, step_s: int) -> Series:
+        span = {"start": str(start_s), "end": str(end_s), "step": str(step_s)}
+        data = self._server.data("/api/v1/query_range", {"query": query, **span})
         return {
             labels_of(one["metric"]): {at: float(value) for at, value in one["values"]}
-            for one in json.loads(body)["data"]["result"]
+            for one in data["result"]
         }
 
     def value(self, query: str) -> float:
-        result = json.loads(fetch(f"{self.url}/api/v1/query", query=query))["data"]["result"]
+        result = self._server.data("/api/v1/query", {"query": query})["result"]
         return float(result[0]["value"][1]) if result else 0.0
 
     def label_values(self, label: str, selector: str) -> list[str]:
-        url = f"{self.url}/api/v1/label/{label}/values"
-        return json.loads(fetch(url, **{"match[]": selector}))["data"]
+        return self._server.data(f"/api/v1/label/{label}/values", {"match[]": selector})
+
+    def wait_for_samples(self) -> None:
+        """Until there are more than any panel looks back."""
+        needed = RATE_INTERVAL_S + COMPARED_STEPS + 2
+        count = 'count_over_time(node_load1{job="node"}[5m])'
+        wait_until(
+            lambda: self.value(count) >= needed, f"{needed} samples are there", SAMPLES_WITHIN_S
+        )
 
 
 def labels_of(metric: dict[str, str]) -> tuple[tuple[str, str], ...]:
@@ -253,32 +232,25 @@ def compare(
 
 
 @pytest.fixture(scope="module")
-def node_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    address = f"127.0.0.1:{free_port()}"
+def node_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    port = free_port()
+    command = [
+        installed("prometheus-node-exporter"),
+        f"--web.listen-address=127.0.0.1:{port}",
+        *FLAGS,
+    ]
     log = tmp_path_factory.mktemp("node_exporter") / "log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [NODE_EXPORTER, f"--web.listen-address={address}", *FLAGS],
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        try:
-            wait_until(lambda: bool(fetch(f"http://{address}/")), process)
-            yield f"http://{address}/metrics"
-        finally:
-            process.terminate()
+    server = Server("node_exporter", command, port=port, log=log, ready_path="/")
+    with running(server):
+        yield server
 
 
 class BothAtOnce:
     """An HTTP server whose every answer is a fresh reading of both collectors."""
 
-    def __init__(self, reference_url: str, scratch: Path) -> None:
-        address = urllib.parse.urlsplit(reference_url)
+    def __init__(self, reference: Server, scratch: Path) -> None:
         # Kept open: a connection that is there for one reading only would show in its sockets.
-        self._reference = http.client.HTTPConnection(address.netloc, timeout=30)
-        self._path = address.path
+        self._reference = http.client.HTTPConnection("127.0.0.1", reference.port, timeout=30)
         self._collector = HostCollector()
         self._scratch = scratch
         exporter = self
@@ -310,7 +282,7 @@ class BothAtOnce:
         return relabel(reference[0], "reference", "there") + relabel(mine, "node", "here")
 
     def _read_reference(self) -> bytes:
-        self._reference.request("GET", self._path)
+        self._reference.request("GET", "/metrics")
         return self._reference.getresponse().read()
 
     def close(self) -> None:
@@ -340,7 +312,7 @@ def relabel(text: bytes, job: str, instance: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def both(node_exporter: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def both(node_exporter: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     exporter = BothAtOnce(node_exporter, tmp_path_factory.mktemp("work") / "scratch")
     thread = threading.Thread(target=exporter.server.serve_forever)
     thread.start()
@@ -355,37 +327,18 @@ def both(node_exporter: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="module")
 def prometheus(both: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryApi]:
     """A Prometheus that has scraped both for longer than a query looks back."""
-    directory = tmp_path_factory.mktemp("prometheus")
-    config = directory / "prometheus.yml"
-    config.write_text(
-        f"""
+    configuration = f"""
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - job_name: both
     honor_labels: true
     static_configs: [{{targets: ["{both}"]}}]
 """
-    )
-    address = f"127.0.0.1:{free_port()}"
-    api = QueryApi(f"http://{address}")
-    command = [
-        PROMETHEUS,
-        f"--config.file={config}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address={address}",
-        "--log.level=warn",
-    ]
-    with (
-        (directory / "log").open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output) as process,
-    ):
-        try:
-            needed = RATE_INTERVAL_S + COMPARED_STEPS + 2
-            count = 'count_over_time(node_load1{job="node"}[5m])'
-            wait_until(lambda: api.value(count) >= needed, process)
-            yield api
-        finally:
-            process.terminate()
+    directory = tmp_path_factory.mktemp("prometheus")
+    with running(prometheus_server(directory, configuration)) as server:
+        api = QueryApi(server)
+        api.wait_for_samples()
+        yield api
 
 
 def ask(api: QueryApi, job: str, node: str, end_s: int) -> Callable[[str], Series]:
@@ -422,26 +375,12 @@ def test_the_collector_has_the_data_of_node_exporter(
 @pytest.fixture(scope="module")
 def obsd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryApi]:
     """A server that has watched its host for longer than a query looks back."""
-    directory = tmp_path_factory.mktemp("obsd")
-    address = f"127.0.0.1:{free_port()}"
-    api = QueryApi(f"http://{address}")
-    command = [
-        str(Path(sys.executable).parent / "obsd"),
-        *("serve", "--data-dir", str(directory / "data"), "--listen", address),
-        *("--receivers", "http"),
-    ]
-    environment = {**os.environ, "OBSD_SELF_MONITORING__INTERVAL": "1s"}
-    with (
-        (directory / "log").open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process,
-    ):
-        try:
-            needed = RATE_INTERVAL_S + COMPARED_STEPS + 2
-            count = 'count_over_time(node_load1{job="node"}[5m])'
-            wait_until(lambda: api.value(count) >= needed, process)
-            yield api
-        finally:
-            process.terminate()
+    every_second = {"OBSD_SELF_MONITORING__INTERVAL": "1s"}
+    server = obsd_server(tmp_path_factory.mktemp("obsd"), environment=every_second)
+    with running(server):
+        api = QueryApi(server)
+        api.wait_for_samples()
+        yield api
 
 
 def test_a_server_has_the_data_of_node_exporter_about_its_own_host(
@@ -483,15 +422,15 @@ def canonical(series: str) -> str:
     return f"{name}{sorted(pair for pair in labels if pair[1])}"
 
 
-def test_series_have_the_labels_of_node_exporter(node_exporter: str) -> None:
-    theirs = {canonical(series) for series in series_of(fetch(node_exporter).decode())}
+def test_series_have_the_labels_of_node_exporter(node_exporter: Server) -> None:
+    theirs = {canonical(series) for series in series_of(node_exporter.request("/metrics").text)}
     mine = {canonical(series) for series in series_of(HostCollector().collect().decode())}
     missing = {series for series in theirs - mine if not OTHER_SERIES.match(series)}
     assert missing == set()
 
 
-def test_families_have_the_types_and_help_of_node_exporter(node_exporter: str) -> None:
-    theirs = families_of(fetch(node_exporter).decode())
+def test_families_have_the_types_and_help_of_node_exporter(node_exporter: Server) -> None:
+    theirs = families_of(node_exporter.request("/metrics").text)
     mine = families_of(HostCollector().collect().decode())
     expected = {
         name: family
