@@ -75,7 +75,7 @@ def main() -> int:
         labels=options.labels,
         samples_per_request=options.samples_per_request,
         values=options.values,
-        first_ms=int(time.time() * 1000) - (rounds + 4) * INTERVAL_MS,
+        first_ms=int((time.time() - options.hours_ago * 3600) * 1000) - (rounds + 4) * INTERVAL_MS,
         interval_ms=INTERVAL_MS,
     )
     requests = build(shape, rounds + 1)
@@ -101,6 +101,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--values", choices=VALUE_KINDS, default="mixed")
     parser.add_argument("--seconds", type=float, default=15, help="of load, for each server")
     parser.add_argument("--rounds", type=int, help="samples a series; default: what lasts long")
+    parser.add_argument("--hours-ago", type=float, default=0, help="when the samples end")
     parser.add_argument("--prometheus", action="store_true", help="measure Prometheus as well")
     parser.add_argument("--only", action="append", help="measure only the server of this name")
     parser.add_argument("--directory", type=Path, help="for the data; default: the usual one")

@@ -25,6 +25,7 @@ from aiohttp import web
 
 from obsd import __version__
 from obsd.api.auth import open_authenticator
+from obsd.api.edge import Edge
 from obsd.api.server import Services, build_app, serving_runner
 from obsd.api.state import Phase, ServerState
 from obsd.config import Config
@@ -161,14 +162,14 @@ class Server:
         loop.set_default_executor(self._pools.io)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        runner = await self._serve()
+        runner, edge = await self._serve()
         try:
             await self._open()
             await self._stop.wait()
         finally:
-            await self._shut_down(runner)
+            await self._shut_down(runner, edge)
 
-    async def _serve(self) -> web.AppRunner:
+    async def _serve(self) -> tuple[web.AppRunner, Edge]:
         """Answer requests from now on; most with a 503 until the engines are open."""
         config = self._config
         authenticator, new_token = open_authenticator(
@@ -191,9 +192,9 @@ class Server:
         )
         self._collection = self_monitoring
         application, edge = build_app(config, services)
-        runner = await serving_runner(application, edge, config.server.shutdown_timeout_s)
+        runner = await serving_runner(application, edge)
         await web.SockSite(runner, self._listener, backlog=BACKLOG).start()
-        return runner
+        return runner, edge
 
     def _self_monitoring(self) -> SelfMonitoring:
         from obsd.services.host import HostCollector
@@ -261,11 +262,14 @@ class Server:
         log.info("stopping", extra={"signal": name})
         self._stop.set()
 
-    async def _shut_down(self, runner: web.AppRunner) -> None:
+    async def _shut_down(self, runner: web.AppRunner, edge: Edge) -> None:
         self._state.phase = Phase.STOPPING
         self._telemetry.ready.set(0)
         try:
             async with asyncio.timeout(STOP_DEADLINE_S):
+                for site in runner.sites:
+                    await site.stop()
+                await edge.drain(self._config.server.shutdown_timeout_s)
                 await runner.cleanup()
                 await self._supervisor.stop()
                 loop = asyncio.get_running_loop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -198,34 +197,35 @@ documents = st.dictionaries(
 )
 
 
+def complaint(**arguments) -> str | None:
+    """What is wrong with a configuration, None where nothing is."""
+    try:
+        load_config(**arguments)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 @given(documents)
-def test_any_yaml_loads_or_is_refused_in_words(tmp_path_factory, document) -> None:
+def test_any_yaml_loads_or_is_refused_with_its_place(tmp_path_factory, document) -> None:
     path = tmp_path_factory.mktemp("yaml") / "obsd.yml"
     path.write_text(yaml.safe_dump(document))
-    try:
-        config = load_config(path)
-    except ConfigError as error:
-        assert str(path) in str(error) or "receiver" in str(error)
-    else:
-        assert dataclasses.is_dataclass(config)
+    text = complaint(file=path)
+    assert text is None or text.startswith((f"{path}, line ", "server.receivers: "))
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_load_or_are_refused_in_words(tmp_path_factory, content: bytes) -> None:
+def test_any_bytes_load_or_are_refused_with_their_place(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("yaml") / "obsd.yml"
     path.write_bytes(content)
-    try:
-        load_config(path)
-    except ConfigError as error:
-        assert str(path) in str(error)
+    text = complaint(file=path)
+    assert text is None or text.startswith(str(path))
 
 
 @given(st.sampled_from(list(iter_options(Config))), st.text(max_size=20))
 def test_any_variable_loads_or_names_itself(info, text: str) -> None:
-    try:
-        load_config(environment={info.environment: text})
-    except ConfigError as error:
-        assert info.environment in str(error) or "receiver" in str(error)
+    found = complaint(environment={info.environment: text})
+    assert found is None or info.environment in found or "receiver" in found
 
 
 def test_a_container_with_less_memory_than_its_machine_counts(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ write, has a shorter way: of all this it needs authentication and a count.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -51,9 +52,30 @@ class Edge:
         self._renderers = renderers
         self._telemetry = telemetry
         self._logs_requests = logs_requests
+        self._in_flight = 0
+        self._all_answered: asyncio.Event | None = None  # There once somebody waits for it.
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until every request that has begun is answered, or until the time is over."""
+        self._all_answered = asyncio.Event()
+        if self._in_flight:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_answered.wait(), timeout_s)
+
+    def _end_request(self) -> None:
+        self._in_flight -= 1
+        if self._all_answered is not None and not self._in_flight:
+            self._all_answered.set()
 
     async def around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The middleware."""
+        self._in_flight += 1
+        try:
+            return await self._around(request, handler)
+        finally:
+            self._end_request()
+
+    async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         start_s = time.perf_counter()
         response: web.StreamResponse | None = self._cors.preflight(request)
         if response is None:
@@ -90,6 +112,7 @@ class Edge:
     async def around_hot(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The short way, for accepted writes by far the most often."""
         start_s = time.perf_counter()
+        self._in_flight += 1
         try:
             if self._authenticator.is_required:
                 self._authenticator.check(request)
@@ -100,6 +123,8 @@ class Edge:
             raise
         except Exception as error:  # noqa: BLE001 - the edge: the table says what to answer
             response = self._renderers.render(request.path, error)
+        finally:
+            self._end_request()
         seconds = time.perf_counter() - start_s
         self._telemetry.observe_write(response.status, seconds)
         if response.status >= 400 and self._logs_requests:

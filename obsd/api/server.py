@@ -102,12 +102,14 @@ def build_app(
 
 
 async def serving_runner(
-    application: web.Application, edge: Edge, shutdown_timeout_s: float
+    application: web.Application, edge: Edge, shutdown_timeout_s: float = 1.0
 ) -> web.AppRunner:
     """Set up a runner that serves the application; sites are the caller's.
 
     Bodies come in their content coding, since handlers decide what they take. A handler is
-    cancelled when its client goes away, so that nobody's query does not run on.
+    cancelled when its client goes away, so that nobody's query does not run on. What is still
+    unanswered when the runner is cleaned up gets as long as `shutdown_timeout_s`, but no more of
+    its body: drain the edge first.
     """
     options: dict[str, Any] = {
         "access_log": None,

@@ -60,7 +60,7 @@ class ServerConfig:
         help="origins whose pages may call the query APIs from a browser; * stands for any text",
     )
     shutdown_timeout_s: float = option(
-        DURATION, 8.0, help="how long requests may take to finish once obsd is told to stop"
+        DURATION, 5.0, help="how long requests may take to finish once obsd is told to stop"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +51,11 @@ class Groups:
         return cls(tuple(found), order, starts)
 
     @property
+    def is_sorted(self) -> bool:
+        """Whether series stand by group already."""
+        return bool((np.diff(self.order) == 1).all())
+
+    @property
     def bounds(self) -> list[tuple[int, int]]:
         """The stretch of `order` that each group owns."""
         starts = self.starts.tolist()
@@ -58,6 +63,8 @@ class Groups:
 
 
 Param = Steps | str | None
+
+_BLOCK_VALUES: Final = 1 << 15  # 1 MiB of values: measured best between 1/8 and 16 MiB.
 
 
 def aggregate(node: ast.Aggregate, grid: Grid, param: Param, notes: Annotations) -> Grid:
@@ -78,15 +85,42 @@ def aggregate(node: ast.Aggregate, grid: Grid, param: Param, notes: Annotations)
     groups = Groups.of(grid.labels, node.grouping, without=node.without)
     if not groups.labels:
         return Grid.empty(grid.step_count)
-    members = grid if _is_identity(groups.order) else grid.take(groups.order)
-    counts = _counts(members, groups)
-    if node.op == "quantile":
-        assert isinstance(param, Steps)
-        values = _quantiles(members, groups, param.values)
-    else:
-        values = _REDUCTIONS[node.op](members, groups.starts, counts)
-    drops = np.logical_or.reduceat(members.drop_name & members.present.any(axis=1), groups.starts)
-    return Grid(groups.labels, values, counts > 0, drops).without_empty()
+    shape = (len(groups.labels), grid.step_count)
+    values, present = np.empty(shape), np.empty(shape, np.bool_)
+    for steps in _step_blocks(grid):
+        members = _members(grid, groups, steps)
+        counts = _counts(members, groups)
+        present[:, steps] = counts > 0
+        if node.op == "quantile":
+            assert isinstance(param, Steps)
+            values[:, steps] = _quantiles(members, groups, param.values[steps])
+        else:
+            values[:, steps] = _REDUCTIONS[node.op](members, groups.starts, counts)
+    return Grid(groups.labels, values, present, _drops(grid, groups)).without_empty()
+
+
+def _step_blocks(grid: Grid) -> Iterator[slice]:
+    """Stretches of steps whose values fit the processor's cache together."""
+    width = max(1, _BLOCK_VALUES // max(1, len(grid.labels)))
+    for first in range(0, grid.step_count, width):
+        yield slice(first, first + width)
+
+
+def _members(grid: Grid, groups: Groups, steps: slice) -> Grid:
+    """Some steps of all series, in the order of their groups."""
+    values, present, labels = grid.values[:, steps], grid.present[:, steps], grid.labels
+    if groups.is_sorted:
+        return Grid(labels, values, present, grid.drop_name)
+    return Grid(labels, values[groups.order], present[groups.order], grid.drop_name)
+
+
+def _drops(grid: Grid, groups: Groups) -> BoolArray:
+    """Whether any series of a group is due to lose its name."""
+    if not grid.drop_name.any():
+        return np.zeros(len(groups.labels), np.bool_)
+    due = grid.drop_name & grid.present.any(axis=1)
+    drops: BoolArray = np.logical_or.reduceat(due[groups.order], groups.starts)
+    return drops
 
 
 def _counts(members: Grid, groups: Groups) -> IntArray:
@@ -96,10 +130,6 @@ def _counts(members: Grid, groups: Groups) -> IntArray:
         return np.repeat(sizes[:, np.newaxis], members.step_count, axis=1)
     counts: IntArray = np.add.reduceat(members.present, groups.starts, axis=0, dtype=np.int64)
     return counts
-
-
-def _is_identity(order: IntArray) -> bool:
-    return bool((np.diff(order) == 1).all())
 
 
 Reduction = Callable[[Grid, IntArray, IntArray], FloatArray]
@@ -209,10 +239,14 @@ def _select(node: ast.Aggregate, grid: Grid, param: FloatArray, notes: Annotatio
         if node.op == "limitk":
             chosen[rows] = present & (np.cumsum(present, axis=0) <= limits)
             order.extend(rows)
-        else:
-            keys = -grid.values[rows] if node.op == "topk" else grid.values[rows]
-            chosen[rows] = _least(keys, present, limits)
-            order.extend(rows[np.lexsort((keys[:, 0], np.isnan(keys[:, 0])))])
+            continue
+        for steps in _step_blocks(grid):
+            keys = grid.values[rows, steps]
+            if node.op == "topk":
+                keys = -keys
+            chosen[rows, steps] = _least(keys, present[:, steps], limits[steps])
+        first = -grid.values[rows, 0] if node.op == "topk" else grid.values[rows, 0]
+        order.extend(rows[np.lexsort((first, np.isnan(first)))])
     picked = Grid(grid.labels, grid.values, chosen, grid.drop_name)
     # With one step, the order of the values is the order of the answer.
     return (picked.take(order) if grid.step_count == 1 else picked).without_empty()

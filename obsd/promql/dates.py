@@ -14,6 +14,8 @@ import numpy as np
 from obsd.model.samples import BoolArray, FloatArray, IntArray
 
 _DAY_S: Final = 86_400
+_TOO_LARGE_S: Final = 2.0**63
+_ORIGIN_S: Final = 9_223_372_028_715_321_600  # From Go's earliest year, -292277022399, to 1970.
 _MONTH_DAYS: Final = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _DAYS_BEFORE: Final = np.concatenate(([0], np.cumsum(_MONTH_DAYS)[:-1]))
 
@@ -46,12 +48,19 @@ class CivilDate:
         return leap
 
 
-def _seconds(values: FloatArray) -> IntArray:
-    return values.astype(np.int64)
+def _split(values: FloatArray) -> tuple[IntArray, IntArray]:
+    """Days since 1970-01-01, and seconds of the day.
+
+    What is no 64-bit integer counts as the least one, and years wrap around: as Go's dates.
+    """
+    seconds = np.where(np.abs(values) < _TOO_LARGE_S, values, -_TOO_LARGE_S).astype(np.int64)
+    since_origin = seconds.view(np.uint64) + np.uint64(_ORIGIN_S)
+    days = (since_origin // _DAY_S).astype(np.int64) - _ORIGIN_S // _DAY_S
+    return days, (since_origin % _DAY_S).astype(np.int64)
 
 
 def _date(values: FloatArray) -> CivilDate:
-    return CivilDate.of_days(_seconds(values) // _DAY_S)
+    return CivilDate.of_days(_split(values)[0])
 
 
 def day_of_month(values: FloatArray) -> FloatArray:
@@ -60,7 +69,7 @@ def day_of_month(values: FloatArray) -> FloatArray:
 
 def day_of_week(values: FloatArray) -> FloatArray:
     """Sunday is 0; 1970-01-01 was a Thursday."""
-    return ((_seconds(values) // _DAY_S + 4) % 7).astype(np.float64)
+    return ((_split(values)[0] + 4) % 7).astype(np.float64)
 
 
 def day_of_year(values: FloatArray) -> FloatArray:
@@ -77,11 +86,11 @@ def days_in_month(values: FloatArray) -> FloatArray:
 
 
 def hour(values: FloatArray) -> FloatArray:
-    return (_seconds(values) % _DAY_S // 3600).astype(np.float64)
+    return (_split(values)[1] // 3600).astype(np.float64)
 
 
 def minute(values: FloatArray) -> FloatArray:
-    return (_seconds(values) % 3600 // 60).astype(np.float64)
+    return (_split(values)[1] % 3600 // 60).astype(np.float64)
 
 
 def month(values: FloatArray) -> FloatArray:

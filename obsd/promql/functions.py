@@ -101,7 +101,8 @@ def _scalar(site: CallSite) -> Steps:
 
 
 def _sgn(values: FloatArray) -> FloatArray:
-    return np.sign(values)
+    """-1, 1, or the value itself, so that zero keeps its sign."""
+    return np.where(values < 0, -1.0, np.where(values > 0, 1.0, values))
 
 
 def _sort(site: CallSite) -> Grid:

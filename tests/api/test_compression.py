@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import tracemalloc
@@ -62,10 +63,8 @@ def test_incompressible_data_of_many_blocks(coding, encode) -> None:
 @pytest.mark.parametrize("coding", sorted(ENCODERS))
 @given(garbage=st.binary(max_size=300))
 def test_any_bytes_decode_or_are_refused(coding: str, garbage: bytes) -> None:
-    try:
+    with contextlib.suppress(UndecodableError, TooLargeError):
         assert len(decompress(coding, garbage, LIMIT)) <= LIMIT
-    except (UndecodableError, TooLargeError):
-        pass
 
 
 @pytest.mark.parametrize(("coding", "encode"), CASES)
@@ -77,10 +76,8 @@ def test_damaged_bodies_decode_or_are_refused(coding, encode, data, flip, conten
     if flip:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << data.draw(st.integers(0, 7))
-    try:
+    with contextlib.suppress(UndecodableError, TooLargeError):
         assert len(decompress(coding, bytes(damaged), LIMIT)) <= LIMIT
-    except (UndecodableError, TooLargeError):
-        pass
 
 
 @pytest.mark.parametrize(("coding", "encode"), CASES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,5 @@ def test_a_time_survives_its_text(milliseconds: int) -> None:
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_time_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         assert isinstance(parse_time_s(text, NOW), float)
-    except ValueError as error:
-        assert str(error)

@@ -20,7 +20,7 @@ def record(message: str, **fields: object) -> logging.LogRecord:
 
 
 def fields_of(line: str) -> dict[str, str]:
-    return {name: value for name, value in _FIELD.findall(line)}
+    return dict(_FIELD.findall(line))
 
 
 def test_a_record_is_one_line_of_fields() -> None:

@@ -29,13 +29,14 @@ class ManualSleep:
 async def test_a_failed_task_runs_again_after_a_growing_while(caplog) -> None:
     sleep = ManualSleep()
     supervisor = Supervisor(sleep)
-    runs = 0
+    runs, finished = 0, asyncio.Event()
 
     async def flaky() -> None:
         nonlocal runs
         runs += 1
         if runs <= 3:
             raise RuntimeError(f"failure {runs}")
+        finished.set()
 
     supervisor.start("flaky", flaky)
     delays = []
@@ -44,9 +45,10 @@ async def test_a_failed_task_runs_again_after_a_growing_while(caplog) -> None:
         [report] = supervisor.reports()
         assert report.state is TaskState.WAITING
         sleep.wake()
-    while supervisor.reports()[0].state is not TaskState.FINISHED:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(finished.wait(), 5)
+    await asyncio.sleep(0)
     [report] = supervisor.reports()
+    assert report.state is TaskState.FINISHED
     assert (report.failures, report.last_error) == (3, "RuntimeError: failure 3")
     assert 0.3 < delays[0] < delays[1] < delays[2]
     assert [r.task for r in caplog.records] == ["flaky"] * 3

@@ -31,6 +31,9 @@ pub enum BlobKind {
     Exemplar,
 }
 
+/// Unix milliseconds, and the stored form of what was observed then.
+pub type TimedBlob = (i64, Box<[u8]>);
+
 /// A native histogram or an exemplar.
 #[derive(Debug, Clone)]
 pub struct Blob {
@@ -122,7 +125,7 @@ pub struct Head {
     slab: Slab,
     sealed: HashMap<u32, Vec<Sealed>>,
     late: HashMap<u32, Vec<(i64, u64)>>,
-    blobs: HashMap<(u32, BlobKind), Vec<(i64, Box<[u8]>)>>,
+    blobs: HashMap<(u32, BlobKind), Vec<TimedBlob>>,
     extra_bytes: usize,
     exemplars: usize,
     series: usize,
@@ -410,7 +413,7 @@ impl Head {
 
     /// A series' histograms or exemplars, in order of arrival.
     #[must_use]
-    pub fn blobs(&self, id: u32, kind: BlobKind) -> &[(i64, Box<[u8]>)] {
+    pub fn blobs(&self, id: u32, kind: BlobKind) -> &[TimedBlob] {
         self.blobs.get(&(id, kind)).map_or(&[], Vec::as_slice)
     }
 

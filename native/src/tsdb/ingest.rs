@@ -160,6 +160,9 @@ fn look_up(registry: &Registry, series: &[Series], ids: &mut Vec<u32>) {
     }
 }
 
+/// Name and value of each label, as they came.
+type RawLabels<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// A request's bytes and where its parts stand in them.
 struct Source<'a> {
     body: &'a [u8],
@@ -174,7 +177,7 @@ impl<'a> Source<'a> {
     }
 
     /// Name and value of each label, in the request's order.
-    fn raw_labels(&self, source: &LabelSource) -> Result<Vec<(&'a [u8], &'a [u8])>, String> {
+    fn raw_labels(&self, source: &LabelSource) -> Result<RawLabels<'a>, String> {
         match source {
             LabelSource::Fields(range) => {
                 labels_of_fields(&self.body[range.start as usize..range.end as usize])
@@ -190,7 +193,7 @@ impl<'a> Source<'a> {
                         format!("label reference {r} is outside of the symbol table")
                     })
                 };
-                if refs.len() % 2 != 0 {
+                if !refs.len().is_multiple_of(2) {
                     return Err("odd number of label references".into());
                 }
                 refs.chunks_exact(2).map(|p| Ok((symbol(p[0])?, symbol(p[1])?))).collect()
@@ -199,7 +202,7 @@ impl<'a> Source<'a> {
     }
 }
 
-fn labels_of_fields(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, String> {
+fn labels_of_fields(bytes: &[u8]) -> Result<RawLabels<'_>, String> {
     let mut labels = Vec::with_capacity(16);
     let mut fields = Fields::new(bytes);
     while let Some((_, value)) = fields.next_field().map_err(|e| e.to_string())? {
@@ -212,7 +215,7 @@ fn labels_of_fields(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, String> {
 
 /// Labels as they are stored: valid, sorted by name, without empty values.
 fn checked_labels<'a>(
-    raw: Vec<(&'a [u8], &'a [u8])>,
+    raw: RawLabels<'a>,
     limits: &Limits,
 ) -> Result<Vec<(&'a str, &'a str)>, (Reason, String)> {
     let invalid = |message: String| (Reason::InvalidLabels, message);
@@ -465,7 +468,7 @@ fn exemplar(source: &Source<'_>, message: &[u8]) -> Result<(i64, Box<[u8]>), Str
             _ => {}
         }
     }
-    if refs.len() % 2 != 0 {
+    if !refs.len().is_multiple_of(2) {
         return Err("exemplar with an odd number of label references".into());
     }
     for pair in refs.chunks_exact(2) {

@@ -1,6 +1,6 @@
 //! Many series at once: their samples as columns, or rolled up into a matrix.
 
-use super::head::BlobKind;
+use super::head::{BlobKind, TimedBlob};
 use super::rollup::{self, RollupFn, Spec};
 use super::series_source::{self, ReadError, SeriesReader, Sources};
 use rayon::prelude::*;
@@ -52,7 +52,7 @@ pub fn samples(sources: &Sources, ids: &[u32], start: i64, end: i64) -> Result<C
 }
 
 /// Offsets, and (time, message) of all series one after the other.
-pub type BlobColumns = (Vec<i64>, Vec<(i64, Box<[u8]>)>);
+pub type BlobColumns = (Vec<i64>, Vec<TimedBlob>);
 
 /// # Errors
 /// A source is damaged.

@@ -1,7 +1,7 @@
 //! What samples are read from, and one series read across several of them.
 
 use super::gorilla::ChunkError;
-use super::head::{BlobKind, Head};
+use super::head::{BlobKind, Head, TimedBlob};
 use parking_lot::RwLock;
 use std::sync::Arc;
 
@@ -159,8 +159,8 @@ pub fn read_blobs(
     kind: BlobKind,
     start: i64,
     end: i64,
-) -> Result<Vec<(i64, Box<[u8]>)>, ReadError> {
-    let mut blobs: Vec<(i64, Box<[u8]>)> = Vec::new();
+) -> Result<Vec<TimedBlob>, ReadError> {
+    let mut blobs: Vec<TimedBlob> = Vec::new();
     for source in sources {
         source.read_blobs(id, kind, start, end, &mut |ts, bytes| {
             if (start..=end).contains(&ts) {
@@ -174,7 +174,7 @@ pub fn read_blobs(
 
 /// Sorts by time what was read in order of priority. Of histograms with one timestamp the last
 /// stays; of exemplars, those that differ.
-pub fn order_blobs(kind: BlobKind, blobs: &mut Vec<(i64, Box<[u8]>)>) {
+pub fn order_blobs(kind: BlobKind, blobs: &mut Vec<TimedBlob>) {
     blobs.sort_by_key(|(ts, _)| *ts);
     // dedup_by removes the first argument, the later one: swapped, the later one stays.
     blobs.dedup_by(|later, earlier| {
