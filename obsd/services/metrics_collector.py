@@ -7,9 +7,10 @@ pools, one for ingest and one for queries, and neither waits for the other.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from obsd import _native
@@ -29,7 +30,7 @@ from obsd.services.metric_encoding import (
     encode_metadata,
     encode_metrics,
 )
-from obsd.services.pending_write import PendingWrite
+from obsd.services.pending_write import PendingWrite, WriteQueue
 from obsd.services.projects import Projects
 from obsd.services.query_slots import QuerySlots
 from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
@@ -43,10 +44,16 @@ MAX_POINTS: Final = 11_000
 
 @dataclass(frozen=True, slots=True)
 class Executors:
-    """Where blocking work runs; whoever makes the pools also shuts them down."""
+    """Where blocking work runs; whoever makes the pools also shuts them down.
+
+    Attributes:
+        write_threads: how many threads of the ingest pool decode writes at one time; more than
+            there are processors would only take turns.
+    """
 
     ingest: Executor
     query: Executor
+    write_threads: int = field(default_factory=lambda: max(2, len(os.sched_getaffinity(0))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,7 @@ class MetricsCollector:
     ) -> None:
         self._projects = projects
         self._executors = executors
+        self._writes = WriteQueue(executors.ingest, executors.write_threads)
         self.limits = limits or QueryLimits()
         self._clock = clock or SystemClock()
         self._slots = QuerySlots(
@@ -117,7 +125,7 @@ class MetricsCollector:
         engine = self._projects.opened(project_id)
         find = (lambda: self._projects.engine(project_id)) if engine is None else (lambda: engine)
         write = PendingWrite(find, body, wire)
-        self._executors.ingest.submit(write.run)
+        self._writes.put(write)
         outcome = await write.future
         self.totals.add(outcome)
         return outcome

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
 
@@ -55,3 +57,47 @@ class PendingWrite:
             self.future.set_exception(self._error)
         elif self._outcome is not None:
             self.future.set_result(self._outcome)
+
+
+class WriteQueue:
+    """Runs writes on a few threads of a pool; `put` is called on event loops.
+
+    Handing work to a pool costs more than a small write. Here a thread that is at work takes all
+    writes that have come meanwhile, so under load few need a hand-over of their own.
+    """
+
+    def __init__(self, pool: Executor, threads: int) -> None:
+        self._pool = pool
+        self._pending: deque[PendingWrite] = deque()
+        # One for each thread that may still be started; `pop` and `append` are atomic.
+        self._idle = [None] * threads
+
+    def put(self, write: PendingWrite) -> None:
+        """Have the write run soon."""
+        self._pending.append(write)
+        if self._take_thread():
+            try:
+                self._pool.submit(self._drain)
+            except BaseException:
+                self._idle.append(None)
+                raise
+
+    def _take_thread(self) -> bool:
+        try:
+            self._idle.pop()
+        except IndexError:
+            return False
+        return True
+
+    def _drain(self) -> None:
+        while True:
+            while self._pending:
+                try:
+                    write = self._pending.popleft()
+                except IndexError:  # Another thread was faster.
+                    break
+                write.run()
+            self._idle.append(None)
+            # What came before that line found all threads busy, so it is looked for once more.
+            if not self._pending or not self._take_thread():
+                return

@@ -96,6 +96,29 @@ async def test_the_sync_may_end_before_or_after_the_write(
     assert sum(outcome.samples for outcome in outcomes) == 50
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_every_write_of_a_crowd_runs(projects: Projects, threads: int):
+    with ThreadPoolExecutor(4) as pool:
+        metrics = MetricsCollector(projects, Executors(pool, pool, threads), None, ManualClock(T0))
+        for _ in range(40):
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(
+                    *(metrics.write("default", BODY, Wire.REMOTE_WRITE_1) for _ in range(25))
+                ),
+                60,
+            )
+            assert len(outcomes) == 25
+
+
+async def test_a_closed_pool_refuses_writes_and_does_not_hang(projects: Projects):
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    metrics = MetricsCollector(projects, Executors(pool, pool, 1))
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            await metrics.write("default", BODY, Wire.REMOTE_WRITE_1)
+
+
 async def test_a_failed_sync_fails_the_write(
     metrics: MetricsCollector, monkeypatch: pytest.MonkeyPatch
 ):
