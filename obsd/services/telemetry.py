@@ -12,6 +12,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics import disable_created_metrics
 from prometheus_client.registry import Collector
 
 from obsd import __version__
@@ -36,6 +37,7 @@ class Telemetry:
     CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self) -> None:
+        disable_created_metrics()  # A series for each counter's birth, which nobody reads.
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         build = Gauge(
