@@ -112,7 +112,16 @@ class Part:
     size_bytes: int
     def verify(self) -> None: ...
     def series_ids(self) -> list[int]: ...
+    def read(self, id: int, start_ms: int, end_ms: int) -> tuple[_Ints, _Floats]: ...
 
+def write_part(
+    path: PathLike[str] | str,
+    info: tuple[int, int, int, tuple[int, int] | None],
+    ids: _Ids,
+    offsets: _Ints,
+    timestamps: _Ints,
+    values: _Floats,
+) -> PartStats: ...
 def merge_parts(
     parts: Sequence[Part],
     prefix: PathLike[str] | str,
@@ -120,7 +129,7 @@ def merge_parts(
     partition_ms: int,
     best: bool,
     drop_before_ms: int | None = None,
-    keep_ids: Sequence[int] | None = None,
+    keep_ids: _Ids | None = None,
 ) -> list[tuple[Path, PartStats]]: ...
 def select_samples(
     sources: Sequence[Head | Part], ids: _Ids, start: int, end: int

@@ -7,7 +7,7 @@ encoded where they were computed, off the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -31,15 +31,26 @@ _ERROR_TYPES: Final = {
 }
 
 
-def success(data: bytes, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> web.Response:
-    """An answer around `data`, which is JSON already."""
-    pieces = [b'{"status":"success","data":', data]
+def envelope(
+    data: Iterable[bytes], warnings: Sequence[str] = (), infos: Sequence[str] = ()
+) -> bytes:
+    """The whole body around pieces of data that are JSON together; joined, and so copied, once."""
+    pieces = [b'{"status":"success","data":', *data]
     if warnings:
         pieces += (b',"warnings":', msgspec.json.encode(warnings))
     if infos:
         pieces += (b',"infos":', msgspec.json.encode(infos))
     pieces.append(b"}")
-    return web.Response(body=b"".join(pieces), content_type="application/json")
+    return b"".join(pieces)
+
+
+def json_response(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
+def success(data: bytes) -> web.Response:
+    """An answer with data that is JSON already, and small."""
+    return json_response(envelope((data,)))
 
 
 def render_error(answer: ErrorAnswer) -> web.Response:

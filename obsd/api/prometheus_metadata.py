@@ -18,7 +18,7 @@ from obsd.api.params import (
     Params,
     read_params,
 )
-from obsd.api.prometheus_envelope import TRUNCATED, success
+from obsd.api.prometheus_envelope import TRUNCATED, envelope, json_response, success
 from obsd.api.prometheus_query import parse_query
 from obsd.api.prometheus_routes import get, get_and_post
 from obsd.api.result_json import format_float, labels_json, seconds
@@ -76,12 +76,12 @@ async def _listing(
     # One more than asked for tells whether there are more.
     wanted = None if limit is None else limit + 1
 
-    def work(engine: MetricsEngine, _: object) -> tuple[bytes, bool]:
+    def work(engine: MetricsEngine, _: object) -> bytes:
         found = find(engine, matcher_sets, start_ms, end_ms, wanted)
-        return encode(found[:limit]), limit is not None and len(found) > limit
+        is_truncated = limit is not None and len(found) > limit
+        return envelope((encode(found[:limit]),), (TRUNCATED,) if is_truncated else ())
 
-    data, is_truncated = await request.app[METRICS].read(project_of(request), work)
-    return success(data, (TRUNCATED,) if is_truncated else ())
+    return json_response(await request.app[METRICS].read(project_of(request), work))
 
 
 def _time_range(params: Params) -> tuple[int, int]:

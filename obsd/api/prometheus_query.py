@@ -13,9 +13,9 @@ from obsd.api.auth import project_of
 from obsd.api.errors import ErrorRenderer
 from obsd.api.keys import METRICS
 from obsd.api.params import InvalidParameterError, Params, read_params
-from obsd.api.prometheus_envelope import TRUNCATED, render_error, success
+from obsd.api.prometheus_envelope import TRUNCATED, envelope, json_response, render_error
 from obsd.api.prometheus_routes import PREFIXES, get_and_post
-from obsd.api.result_json import EncodedResult, encode_value
+from obsd.api.result_json import encode_value
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, QueryParseError
 from obsd.promql import Evaluator, Result, parse
@@ -31,13 +31,6 @@ class _Timings:
     queued: float
     evaluated: float
     encoded: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    encoded: EncodedResult
-    result: Result
-    timings: _Timings
 
 
 async def query(request: web.Request) -> web.Response:
@@ -91,11 +84,12 @@ async def _evaluate(
     metrics = request.app[METRICS]
     text = params.text("query")
     limit = params.limit()
+    wants_stats = bool(params.text("stats"))
     timeout_ms = params.duration_ms("timeout")
     budget = metrics.new_budget(None if timeout_ms is None else timeout_ms / 1000)
     arrived_s = time.perf_counter()
 
-    def work(evaluator: Evaluator) -> _Answer:
+    def work(evaluator: Evaluator) -> bytes:
         started_s = time.perf_counter()
         parse_query(text)
         parsed_s = time.perf_counter()
@@ -111,14 +105,11 @@ async def _evaluate(
             evaluated_s - parsed_s,
             time.perf_counter() - evaluated_s,
         )
-        return _Answer(encoded, result, timings)
+        warnings = (*result.warnings, TRUNCATED) if encoded.truncated else result.warnings
+        stats = _stats(timings, budget) if wants_stats else None
+        return envelope(encoded.data(stats), warnings, result.infos)
 
-    answer = await metrics.evaluate(project_of(request), budget, work)
-    warnings = list(answer.result.warnings)
-    if answer.encoded.truncated:
-        warnings.append(TRUNCATED)
-    stats = _stats(answer.timings, budget) if params.text("stats") else None
-    return success(answer.encoded.data(stats), warnings, answer.result.infos)
+    return json_response(await metrics.evaluate(project_of(request), budget, work))
 
 
 def parse_query(text: str, name: str = "query") -> Expr:

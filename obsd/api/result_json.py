@@ -45,11 +45,11 @@ class EncodedResult:
     result: bytes
     truncated: bool = False
 
-    def data(self, stats: bytes | None = None) -> bytes:
-        """The envelope's `data` object, with statistics if asked for."""
+    def data(self, stats: bytes | None = None) -> list[bytes]:
+        """The envelope's `data` object in pieces, with statistics if asked for."""
         head = b'{"resultType":"%b","result":' % self.result_type.encode()
         tail = b"}" if stats is None else b',"stats":%b}' % stats
-        return b"".join((head, self.result, tail))
+        return [head, self.result, tail]
 
 
 def encode_value(value: Value, limit: int | None = None) -> EncodedResult:

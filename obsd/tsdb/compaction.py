@@ -40,6 +40,7 @@ class CompactionOptions:
             a sample, and more parts to read for a query.
         max_run: parts of one merge at most.
         slack_ms: how long after its end a partition waits for late samples before its final merge.
+        smallest: take the smallest encoding of each chunk in every merge, not only in final ones.
         late_share: late parts of a final partition are merged into it when they reach this share
             of its size, or are `merged_run` many: a trickle must not rewrite it again and again.
     """
@@ -50,6 +51,7 @@ class CompactionOptions:
     max_run: int = 16
     slack_ms: int = 10 * 60 * 1000
     late_share: float = 0.25
+    smallest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +132,15 @@ def compact_once(
     plan = choose_merge(parts.files, now_ms, options)
     if plan is None:
         return False
-    run_merge(parts, plan, options.partition_ms, drop_before_ms)
+    run_merge(parts, plan, options, drop_before_ms)
     return True
 
 
 def run_merge(
-    parts: PartSet, plan: MergePlan, partition_ms: int, drop_before_ms: int | None = None
+    parts: PartSet,
+    plan: MergePlan,
+    options: CompactionOptions,
+    drop_before_ms: int | None = None,
 ) -> None:
     """Merge the inputs of a plan and publish the outputs in their place."""
     seq_min = min(file.stats.seq_min for file in plan.inputs)
@@ -146,8 +151,8 @@ def run_merge(
             [file.part for file in plan.inputs],
             prefix,
             plan.level,
-            partition_ms,
-            plan.level == FINAL,
+            options.partition_ms,
+            options.smallest or plan.level == FINAL,
             drop_before_ms,
         )
     except _native.CorruptError as error:

@@ -323,7 +323,7 @@ class MetricsEngine:
             StorageUnavailableError: the disk refuses; nothing is lost.
         """
         self.flush()
-        eager = dataclasses.replace(self._compaction, flushed_run=1, merged_run=2)
+        eager = dataclasses.replace(self._compaction, flushed_run=1, merged_run=2, smallest=True)
         while self._compact(eager):
             continue
 

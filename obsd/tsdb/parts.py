@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Final
 
 from obsd import _native
 from obsd.tsdb import filenames
+from obsd.tsdb.files import replace_file, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +58,6 @@ class PartFile:
 
 def _sequence(file: PartFile) -> tuple[int, int, int]:
     return (file.stats.seq_min, file.stats.seq_max, file.stats.min_ts)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames and removals in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class PartSet:
@@ -210,13 +201,7 @@ class PartSet:
 def _write_manifest(directory: Path, names: list[str], next_sequence: int) -> None:
     """Replace the manifest, durably."""
     manifest = {"version": _MANIFEST_VERSION, "next_sequence": next_sequence, "parts": names}
-    temporary = directory / f"{filenames.MANIFEST}.tmp"
-    with temporary.open("wb") as file:
-        file.write(json.dumps(manifest, indent=1).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / filenames.MANIFEST)
-    sync_directory(directory)
+    replace_file(directory / filenames.MANIFEST, [json.dumps(manifest, indent=1).encode()])
 
 
 def _unlink(paths: Iterable[Path]) -> None:
