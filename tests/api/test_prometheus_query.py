@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from obsd.api.prometheus_envelope import envelope
 from obsd.promql import Evaluator
 from obsd.services.metrics_collector import QueryLimits
 from tests.api.running_app import RunningApp, running_app
@@ -335,14 +336,13 @@ async def test_long_queries_fit_in_the_url(app: RunningApp):
     assert data["result"] == [0, query]
 
 
-def test_answers_are_plain_json(tmp_path: Path):
-    """What the hand-joined envelope gives is what a JSON parser reads."""
-    from obsd.api.prometheus_envelope import success
-
-    response = success(b"[]", ['a "quoted" warning'], ["info"])
-    assert json.loads(response.body) == {
+def test_envelopes_are_plain_json():
+    """What is joined by hand is what a JSON parser reads."""
+    body = envelope((b"[", b"1]"), ['a "quoted" warning'], ["info"])
+    assert json.loads(body) == {
         "status": "success",
-        "data": [],
+        "data": [1],
         "warnings": ['a "quoted" warning'],
         "infos": ["info"],
     }
+    assert json.loads(envelope((b"[]",))) == {"status": "success", "data": []}
