@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -250,12 +251,17 @@ class MetricsCollector:
             self._slots.release()
             raise
         # The turn ends with the thread's work, not with the client's patience.
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        running.add_done_callback(lambda _: self._give_back_turn(loop))
         try:
             return await asyncio.wrap_future(running)
         except asyncio.CancelledError:
             budget.cancel()
             raise
+
+    def _give_back_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On the query's thread."""
+        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            loop.call_soon_threadsafe(self._slots.release)
 
     async def query_instant(
         self,

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 
 from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
 
@@ -48,7 +49,8 @@ class PendingWrite:
             self._wake()
 
     def _wake(self) -> None:
-        self._loop.call_soon_threadsafe(self._finish)
+        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            self._loop.call_soon_threadsafe(self._finish)
 
     def _finish(self) -> None:
         if self.future.done():  # The client has gone.

@@ -96,6 +96,28 @@ async def test_the_sync_may_end_before_or_after_the_write(
     assert sum(outcome.samples for outcome in outcomes) == 50
 
 
+def test_a_loop_that_is_gone_harms_no_thread(projects: Projects, monkeypatch: pytest.MonkeyPatch):
+    """The engine's sync thread reports to a loop that has been closed meanwhile."""
+    reports: list = []
+    write = MetricsEngine.write
+
+    def keep(engine, body, wire, on_durable):
+        reports.append(on_durable)
+        return write(engine, body, wire, lambda error: None)
+
+    monkeypatch.setattr(MetricsEngine, "write", keep)
+    with ThreadPoolExecutor(1) as pool:
+        metrics = MetricsCollector(projects, Executors(pool, pool, 1), None, ManualClock(T0))
+
+        async def give_up() -> None:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(metrics.write("default", BODY, Wire.REMOTE_WRITE_1), 0.05)
+
+        asyncio.run(give_up())
+    [report] = reports
+    report(None)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 async def test_every_write_of_a_crowd_runs(projects: Projects, threads: int):
     with ThreadPoolExecutor(4) as pool:
