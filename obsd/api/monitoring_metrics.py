@@ -32,7 +32,6 @@ MAX_METRICS: Final = 100_000
 
 _DEFAULT_RANGE_MS: Final = 3_600_000
 _DEFAULT_POINTS: Final = 240  # About what a small chart can show.
-_MIN_DEFAULT_STEP_MS: Final = 1_000
 
 # A time in seconds from here on would be after the year 5000, so it is in milliseconds.
 _MILLISECONDS_FROM: Final = 1e11
@@ -165,12 +164,17 @@ def time_range(params: Params, now_ms: int) -> tuple[int, int, int]:
     start_ms = _time(params, "start", now_ms, end_ms - _DEFAULT_RANGE_MS)
     if end_ms < start_ms:
         raise InvalidParameterError("end", "it is before start")
-    step_ms = max(_MIN_DEFAULT_STEP_MS, (end_ms - start_ms) // _DEFAULT_POINTS)
     if text := params.text("step"):
         try:
             step_ms = int(parse_duration_ms(text))
         except ValueError as error:
             raise InvalidParameterError("step", error) from error
+    else:
+        # Whole seconds at round times, so that a chart that is drawn again does not shimmer.
+        step_ms = -(-(end_ms - start_ms) // (_DEFAULT_POINTS * 1000)) * 1000 or 1000
+        start_ms -= start_ms % step_ms
+        if not params.text("end"):
+            end_ms += -end_ms % step_ms  # So that what came just now is in.
     if step_ms <= 0:
         raise InvalidParameterError("step", "it must be at least 1 ms")
     if (end_ms - start_ms) // step_ms > MAX_POINTS:

@@ -153,11 +153,15 @@ def test_the_default_step_suits_any_range(start_s: int, length_s: int):
     values = {"start": str(start_s), "end": str(start_s + length_s)}
     start_ms, end_ms, step_ms = time_range(Params(MultiDictProxy(MultiDict(values))), 0)
     assert step_ms >= 1000
+    assert start_ms % step_ms == 0
+    assert start_s * 1000 - step_ms < start_ms <= start_s * 1000
     assert (end_ms - start_ms) // step_ms <= MAX_POINTS
 
 
 def test_the_last_hour_is_the_default():
     start_ms, end_ms, step_ms = time_range(Params(MultiDictProxy(MultiDict())), 7_200_000)
     assert (start_ms, end_ms, step_ms) == (3_600_000, 7_200_000, 15_000)
+    start_ms, end_ms, step_ms = time_range(Params(MultiDictProxy(MultiDict())), 7_200_001)
+    assert (start_ms, end_ms, step_ms) == (3_600_000, 7_215_000, 15_000)
     with pytest.raises(BadInputError):
         time_range(Params(MultiDictProxy(MultiDict({"step": "-1"}))), 0)
