@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -19,7 +20,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -40,6 +41,9 @@ from obsd.services.self_monitoring import SelfMonitoring, Source
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
 from obsd.tsdb.options import EngineOptions
+
+if TYPE_CHECKING:
+    from obsd.services.host import HostCollector
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +70,7 @@ class Pools:
         return Pools(
             ingest=ThreadPoolExecutor(config.ingest.threads, "obsd-ingest"),
             query=ThreadPoolExecutor(config.query.threads, "obsd-query"),
-            background=ThreadPoolExecutor(1, "obsd-background"),
+            background=ThreadPoolExecutor(2, "obsd-background"),
             io=ThreadPoolExecutor(2, "obsd-io"),
         )
 
@@ -197,13 +201,8 @@ class Server:
         return runner, edge
 
     def _self_monitoring(self) -> SelfMonitoring:
-        from obsd.services.host import HostCollector
-
         return SelfMonitoring(
-            sources=[
-                Source("node", HostCollector().collect),
-                Source("obsd", self._telemetry.render),
-            ],
+            sources=[Source("node", _HostReader().read), Source("obsd", self._telemetry.render)],
             instance=self._config.self_monitoring.instance,
             metrics=self._metrics,
             telemetry=self._telemetry,
@@ -232,6 +231,9 @@ class Server:
         )
         sys.stdout.write(f"obsd {__version__} is ready at {self.url}\n")
         sys.stdout.flush()
+        # What is there now stays; the collector need not walk through it ever again.
+        gc.freeze()
+        gc.enable()
 
     def _open_projects(self) -> None:
         self._projects.engine(DEFAULT_PROJECT)
@@ -280,6 +282,20 @@ class Server:
             os._exit(0)  # A thread that will not end would keep the process from exiting.
         self._pools.shutdown()
         log.info("stopped")
+
+
+class _HostReader:
+    """Makes the collector at the first reading, off the event loop and after obsd is ready."""
+
+    def __init__(self) -> None:
+        self._collector: HostCollector | None = None
+
+    def read(self) -> bytes:
+        if self._collector is None:
+            from obsd.services.host import HostCollector
+
+            self._collector = HostCollector()
+        return self._collector.collect()
 
 
 def _show_token(token: str) -> None:

@@ -1,7 +1,7 @@
 """Background work on the engines: flush, compaction, retention; and a probe of the event loop.
 
-Engine calls block, so they run one at a time in the background pool, at a lower priority than
-requests by their number of threads: one.
+Engine calls block, so they run in the background pool: two threads, since a flush must not wait
+for a long merge while the head grows.
 """
 
 from __future__ import annotations

@@ -1,0 +1,119 @@
+"""`obsd doctor`: each check finds what is wrong, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from obsd.cli import checks
+from obsd.cli.checks import Level
+from obsd.cli.doctor import doctor
+from obsd.config.option import Address
+from obsd.model.clock import SystemClock
+from obsd.services.data_dir import DataDirLock
+from obsd.services.projects import Projects
+from obsd.tsdb import filenames
+from obsd.tsdb.options import EngineOptions
+from tests.api.running_app import running_app
+
+
+def one(findings):
+    [finding] = findings
+    return finding
+
+
+def test_a_free_port_and_one_that_another_program_has() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        # Bound and not listening: whoever connects is refused at once.
+        found = one(checks.check_port(address))
+        assert (found.level, found.message) == (Level.PROBLEM, "another program listens there")
+    assert one(checks.check_port(address)).message == "free"
+
+
+async def test_a_port_that_obsd_answers_on(tmp_path) -> None:
+    import asyncio
+
+    async with running_app(tmp_path) as app:
+        host, port = app.url.removeprefix("http://").split(":")
+        found = await asyncio.to_thread(lambda: one(checks.check_port(Address(host, int(port)))))
+    assert (found.level, found.message) == (Level.OK, "an obsd answers there")
+
+
+def test_an_address_that_is_not_of_this_machine() -> None:
+    assert one(checks.check_port(Address("192.0.2.1", 6273))).level is Level.PROBLEM
+
+
+def test_few_open_files_are_a_warning() -> None:
+    assert one(checks.check_open_files(1024)).level is Level.WARNING
+    assert one(checks.check_open_files(65_536)).level is Level.OK
+    assert one(checks.check_open_files(resource.RLIM_INFINITY)).level is Level.OK
+
+
+def test_the_clock_of_this_machine_is_set() -> None:
+    assert one(checks.check_clock(wait_s=0.01)).level < Level.PROBLEM
+    assert checks.is_clock_synchronised() in {True, False, None}
+
+
+def test_a_clock_that_was_never_set(monkeypatch) -> None:
+    monkeypatch.setattr(checks.time, "time", lambda: 946_684_800.0)
+    assert one(checks.check_clock(wait_s=0.0)).level is Level.PROBLEM
+
+
+def test_the_disk_is_measured_and_left_as_it_was(tmp_path) -> None:
+    write_bytes_s, sync_s = checks.measure_disk(tmp_path, 1 << 20)
+    assert write_bytes_s > 0
+    assert sync_s > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_not_there_yet_is_measured_where_it_would_be(tmp_path) -> None:
+    room, speed = checks.check_disk(tmp_path / "a" / "b")
+    assert room.level is Level.OK
+    assert "MiB/s" in speed.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_room_is_a_problem(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checks, "MIN_FREE_BYTES", 1 << 60)
+    assert one(checks.check_disk(tmp_path)).level is Level.PROBLEM
+
+
+def test_whoever_uses_the_data_is_named(tmp_path) -> None:
+    assert checks.lock_holder(tmp_path) is None
+    lock = DataDirLock.acquire(tmp_path)
+    assert checks.lock_holder(tmp_path) == str(os.getpid())
+    lock.release()
+    assert checks.lock_holder(tmp_path) is None
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    projects = Projects(tmp_path / "data", EngineOptions(), SystemClock())
+    projects.engine("team")
+    projects.close()
+    return tmp_path / "data"
+
+
+def test_healthy_data(data_dir) -> None:
+    assert {f.level for f in checks.check_data(data_dir)} == {Level.OK}
+
+
+def test_doctor_exits_1_where_something_is_wrong(data_dir) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    arguments = ["--data-dir", str(data_dir), "--listen", f"127.0.0.1:{port}"]
+    good = CliRunner().invoke(doctor, arguments)
+    assert good.exit_code == 0, good.output
+    assert "project team, parts" in good.output
+    wal = data_dir / "projects" / "team" / "metrics" / "wal"
+    (wal / filenames.wal_segment(1)).write_bytes(b"not a log at all")
+    bad = CliRunner().invoke(doctor, arguments)
+    assert bad.exit_code == 1
+    assert "problem  project team, WAL segment" in bad.output
