@@ -262,9 +262,10 @@ class MetricsEngine:
     def flush_due(self) -> bool:
         """Whether the head is large or old enough for a flush."""
         head, options = self._heads[-1], self._options
+        if len(self._heads) > 1:  # A flush has failed.
+            return True
         return not head.is_empty and (
-            len(self._heads) > 1
-            or head.samples >= options.flush_samples
+            head.samples >= options.flush_samples
             or head.size_bytes >= options.flush_bytes
             or self._clock.now_ms() - self._head_since_ms >= options.flush_interval_ms
         )

@@ -70,7 +70,8 @@ class PartSet:
         self._lock = threading.Lock()
         self._files: tuple[PartFile, ...] = ()  # Replaced under the lock; read without.
         self._next_sequence = 1  # Under the lock.
-        self.quarantined = 0  # Parts set aside or missing since the start. Under the lock.
+        # Parts set aside, before or since the start, or missing. Under the lock.
+        self.quarantined = len(list(quarantine.iterdir())) if quarantine.is_dir() else 0
 
     @staticmethod
     def open(directory: Path, quarantine: Path) -> PartSet:

@@ -54,7 +54,7 @@ class EngineStats:
         wal_sync_bounds_s, wal_sync_counts, wal_sync_sum_s: a histogram of sync times; the counts
             are per bucket, the last one being over all bounds.
         levels: parts by level.
-        quarantined_parts: parts set aside as damaged, since the start or found there.
+        quarantined_parts: parts set aside as damaged, before or since the start.
         samples, out_of_order_samples, duplicate_samples, overwritten_samples, histograms,
             exemplars, exemplars_dropped, rejected: write totals since the start.
         flushes, flush_seconds, merges, merge_seconds: work totals since the start.

@@ -13,7 +13,13 @@ import pytest
 
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
-from obsd.model.errors import BadInputError, TooLargeError, TooManySamplesError, UndecodableError
+from obsd.model.errors import (
+    BadInputError,
+    StorageUnavailableError,
+    TooLargeError,
+    TooManySamplesError,
+    UndecodableError,
+)
 from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.model.metadata import Metadata
@@ -213,3 +219,64 @@ def test_regular_expressions_are_anchored_and_checked(lab: Lab) -> None:
     assert [labels.get("__name__") for labels in found] == ["cpu", "gpu"]
     with pytest.raises(BadInputError, match="invalid matcher"):
         lab.engine.series([[Matcher(MatchOp.REGEX, "__name__", "(")]], 0, NOW_MS)
+
+
+def test_expired_parts_go_and_their_series_are_forgotten(lab: Lab) -> None:
+    lab.write(*((series(f"old{n}"), [(NOW_MS, 1.0)]) for n in range(8)))
+    lab.engine.flush()
+    lab.clock.advance_ms(DAY_MS)
+    lab.write((series("old0"), [(NOW_MS + DAY_MS, 2.0)]), (series("new"), [(NOW_MS + DAY_MS, 1.0)]))
+    lab.engine.flush()
+    assert lab.engine.apply_retention() == 0
+    lab.clock.advance_ms(1)
+    assert lab.engine.apply_retention() == 1
+    assert lab.engine.stats().registered_series == 2
+    # One of the forgotten comes back, while the registry's ids have changed under its sender.
+    assert lab.write((series("old3"), [(NOW_MS + DAY_MS, 3.0)])).rejected == {}
+    for _ in range(2):
+        assert lab.names() == ["new", "old0", "old3"]
+        assert lab.values("old0") == [(NOW_MS + DAY_MS, 2.0)]
+        lab.restart()
+
+
+def test_a_request_decoded_before_series_are_forgotten_is_decoded_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.write(*((series(f"m{n}"), [(NOW_MS, 1.0)]) for n in range(8)))
+    lab.engine.flush()
+    lab.clock.advance_ms(DAY_MS + 1)
+    decode = MetricsEngine._decode
+
+    def decode_then_forget(engine: MetricsEngine, *arguments: object) -> object:
+        batch = decode(engine, *arguments)
+        engine.apply_retention()
+        return batch
+
+    monkeypatch.setattr(MetricsEngine, "_decode", decode_then_forget)
+    lab.write((series("m2"), [(NOW_MS + DAY_MS, 2.0)]))
+    monkeypatch.undo()
+    assert lab.names() == ["m2"]
+    lab.restart()
+    assert lab.values("m2") == [(NOW_MS + DAY_MS, 2.0)]
+
+
+def test_a_disk_that_refuses_a_flush_loses_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.write((series("m"), [(NOW_MS, 1.0)]))
+
+    def refuses(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("obsd.tsdb.parts.replace_file", refuses)
+    with pytest.raises(StorageUnavailableError, match="No space left"):
+        lab.engine.flush()
+    assert lab.values("m") == [(NOW_MS, 1.0)]
+    assert lab.engine.flush_due()
+    lab.write((series("m"), [(NOW_MS + 1, 2.0)]))
+    monkeypatch.undo()
+    lab.engine.flush()
+    assert not lab.engine.flush_due()
+    assert lab.engine.stats().wal_bytes == 0
+    lab.restart()
+    assert lab.values("m") == [(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]
