@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
+import time
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -27,7 +29,32 @@ def redact(path_and_query: str) -> str:
     return shown
 
 
-def log_request(request: web.BaseRequest, response: web.StreamResponse, seconds: float) -> None:
+class SparseLog:
+    """Logs one of many alike requests a second, with how many were passed over; event loop only.
+
+    A server that is full refuses thousands of writes a second, and must not write a line for each.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._next_s = 0.0
+        self._suppressed = 0
+
+    def log_request(
+        self, request: web.BaseRequest, response: web.StreamResponse, seconds: float
+    ) -> None:
+        """Write the line, unless there was one less than a second ago."""
+        now_s = self._clock_s()
+        if now_s < self._next_s:
+            self._suppressed += 1
+            return
+        log_request(request, response, seconds, suppressed=self._suppressed)
+        self._next_s, self._suppressed = now_s + 1.0, 0
+
+
+def log_request(
+    request: web.BaseRequest, response: web.StreamResponse, seconds: float, *, suppressed: int = 0
+) -> None:
     """Write the line; health checks at debug, failures of ours at warning."""
     level = logging.INFO
     if response.status >= 500:
@@ -47,5 +74,6 @@ def log_request(request: web.BaseRequest, response: web.StreamResponse, seconds:
             "bytes": response.content_length or 0,
             "remote": request.remote,
             "project": request.headers.get("X-Scope-OrgID", "default")[:64],
+            **({"suppressed": suppressed} if suppressed else {}),
         },
     )

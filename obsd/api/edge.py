@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from obsd.api.access_log import log_request
+from obsd.api.access_log import SparseLog, log_request
 from obsd.api.auth import OPEN_PATHS, Authenticator
 from obsd.api.cors import Cors
 from obsd.api.errors import ErrorRenderers
@@ -52,6 +52,7 @@ class Edge:
         self._renderers = renderers
         self._telemetry = telemetry
         self._logs_requests = logs_requests
+        self._refused_writes = SparseLog()
         self._in_flight = 0
         self._all_answered: asyncio.Event | None = None  # There once somebody waits for it.
 
@@ -128,7 +129,7 @@ class Edge:
         seconds = time.perf_counter() - start_s
         self._telemetry.observe_write(response.status, seconds)
         if response.status >= 400 and self._logs_requests:
-            log_request(request, response, seconds)
+            self._refused_writes.log_request(request, response, seconds)
         return response
 
 

@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
-from obsd.api.access_log import redact
+from obsd.api.access_log import SparseLog, redact
 from obsd.api.auth import open_authenticator
 from obsd.api.errors import render_text
 from obsd.api.server import Services, build_app, serving_runner
@@ -264,6 +265,17 @@ def test_the_access_log_shows_no_credentials() -> None:
     shown = redact("/api/v1/query?query=up&token=s3cret&P=hidden&step=15")
     assert shown == "/api/v1/query?query=up&token=redacted&P=redacted&step=15"
     assert len(redact("/q?" + "x" * 100_000)) < 2100
+
+
+def test_refused_writes_are_logged_once_a_second_with_their_number(caplog) -> None:
+    now_s = [5.0]
+    sparse = SparseLog(lambda: now_s[0])
+    request = make_mocked_request("POST", "/api/v1/write")
+    with caplog.at_level(logging.WARNING, "obsd.access"):
+        for moment_s in (5.0, 5.1, 5.9, 6.0, 6.5):
+            now_s[0] = moment_s
+            sparse.log_request(request, web.Response(status=503), 0.001)
+    assert [getattr(line, "suppressed", 0) for line in caplog.records] == [0, 2]
 
 
 async def test_requests_are_logged_with_their_fields(server, caplog) -> None:
