@@ -83,14 +83,15 @@ test-python: install $(STAMPS)/deps-test peers
 	PATH="$(VIRTUAL_ENV)/bin:$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: install $(STAMPS)/deps-test $(STAMPS)/deps-lint ## Check layout, types and imports
+lint: install $(STAMPS)/deps-test $(STAMPS)/deps-lint ## Check layout, types, imports and documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m mypy.stubtest obsd._native
+	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases obsd._native
 	cargo fmt --manifest-path native/Cargo.toml --check
 	cargo clippy $(CRATE) --all-targets --quiet -- -D warnings
+	@$(MAKE) --no-print-directory docs
 
 .PHONY: format
 format: $(STAMPS)/deps-lint ## Lay out the code
