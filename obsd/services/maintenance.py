@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Engines = Iterable[tuple[str, "MetricsEngine"]]
 
-FLUSH_CHECK_S: Final = 1.0  # How far a head may grow past its limit before it is noticed.
+FLUSH_CHECK_S: Final = 0.25  # How far a head may grow past its limit before it is noticed.
 COMPACTION_CHECK_S: Final = 15.0
 RETENTION_CHECK_S: Final = 300.0
 LAG_PROBE_S: Final = 0.1

@@ -40,7 +40,10 @@ class CompactionOptions:
             a sample, and more parts to read for a query.
         max_run: parts of one merge at most.
         slack_ms: how long after its end a partition waits for late samples before its final merge.
-        smallest: take the smallest encoding of each chunk in every merge, not only in final ones.
+        hot_samples: parts of so many samples that are not final come from flushes by size: writes
+            come fast, and merges only keep up while they leave the choice of encodings, which
+            doubles their cost, to the final ones.
+        smallest: choose the smallest encodings of hot parts too.
         late_share: late parts of a final partition are merged into it when they reach this share
             of its size, or are `merged_run` many: a trickle must not rewrite it again and again.
     """
@@ -51,6 +54,7 @@ class CompactionOptions:
     max_run: int = 16
     slack_ms: int = 10 * 60 * 1000
     late_share: float = 0.25
+    hot_samples: int = 1_000_000
     smallest: bool = False
 
 
@@ -136,6 +140,12 @@ def compact_once(
     return True
 
 
+def _chooses_encodings(plan: MergePlan, options: CompactionOptions) -> bool:
+    if options.smallest or plan.level == FINAL:
+        return True
+    return all(file.stats.samples < options.hot_samples for file in plan.inputs)
+
+
 def run_merge(
     parts: PartSet,
     plan: MergePlan,
@@ -152,7 +162,7 @@ def run_merge(
             prefix,
             plan.level,
             options.partition_ms,
-            options.smallest or plan.level == FINAL,
+            _chooses_encodings(plan, options),
             drop_before_ms,
         )
     except _native.CorruptError as error:

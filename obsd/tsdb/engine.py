@@ -40,6 +40,7 @@ from obsd.model.metadata import Metadata
 from obsd.model.samples import Columns, Matrix, RollupSpec
 from obsd.tsdb import filenames
 from obsd.tsdb.compaction import FLUSHED, CompactionOptions, compact_once
+from obsd.tsdb.files import make_directory
 from obsd.tsdb.metadata_file import MetadataFile
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.parts import PartSet
@@ -113,7 +114,7 @@ class MetricsEngine:
 
     def __init__(self, directory: Path, options: EngineOptions, clock: Clock) -> None:
         """Use `open`."""
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         self._directory = directory
         self._options = options
         self._clock = clock
@@ -246,16 +247,14 @@ class MetricsEngine:
         with ThreadPoolExecutor(2, thread_name_prefix="wal-replay") as pool:
             for batch in pool.map(decode, self._wal.replay()):
                 if isinstance(batch, UndecodableError):
-                    log.error("WAL record does not decode", extra={"data": {"error": str(batch)}})
+                    log.error("WAL record does not decode", extra={"error": str(batch)})
                 else:
                     self._apply(batch)
         samples = self._heads[-1].samples
         self.counters = WriteCounters()
         if samples:
             seconds = time.perf_counter() - started_s
-            log.info(
-                "WAL replayed", extra={"data": {"samples": samples, "seconds": round(seconds, 3)}}
-            )
+            log.info("WAL replayed", extra={"samples": samples, "seconds": round(seconds, 3)})
 
     # Storing
 
@@ -496,6 +495,6 @@ class MetricsEngine:
             if not self._heads[-1].is_empty:
                 self.flush()
         except StorageUnavailableError as error:
-            log.warning("closing without a flush", extra={"data": {"error": str(error)}})
+            log.warning("closing without a flush", extra={"error": str(error)})
         self._wal.close()
         self._series.close()

@@ -26,6 +26,15 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
     sync_directory(path.parent)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it that are missing, each of them durably."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make created, renamed and deleted names durable."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -33,7 +33,7 @@ class MetadataFile:
             entries = msgspec.json.decode(self._path.read_bytes(), type=list[_Entry])
         except msgspec.DecodeError as error:
             # Senders repeat metadata all the time: it is not worth a failed start.
-            log.error("metric metadata is damaged", extra={"data": {"error": str(error)}})
+            log.error("metric metadata is damaged", extra={"error": str(error)})
             return
         for entry in entries:
             self._registry.set_metadata(*entry)

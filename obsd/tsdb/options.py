@@ -31,7 +31,7 @@ class EngineOptions:
     max_label_name_bytes: int = 1024
     max_label_value_bytes: int = 8192
     max_decompressed_bytes: int = 128 << 20
-    flush_samples: int = 6_000_000
+    flush_samples: int = 3_000_000
     flush_bytes: int = 512 << 20
     flush_interval_ms: int = 300_000
     max_head_bytes: int = 2 << 30

@@ -24,7 +24,7 @@ from typing import Final
 
 from obsd import _native
 from obsd.tsdb import filenames
-from obsd.tsdb.files import replace_file, sync_directory
+from obsd.tsdb.files import make_directory, replace_file, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class PartSet:
 
         What a crash left over is removed, and damaged parts are set aside.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         parts = PartSet(directory, quarantine)
         parts._load()
         return parts
@@ -152,11 +152,10 @@ class PartSet:
     def _set_aside(self, path: Path, detail: str) -> None:
         """Move a file into the quarantine and tell. Under the lock."""
         self.quarantined += 1
-        self._quarantine.mkdir(parents=True, exist_ok=True)
+        make_directory(self._quarantine)
         target = self._quarantine / path.name
         path.replace(target)
-        data = {"path": str(target), "error": detail}
-        log.error("damaged part set aside", extra={"data": data})
+        log.error("damaged part set aside", extra={"path": str(target), "error": detail})
 
     def _load(self) -> None:
         listed = self._read_manifest()
@@ -170,7 +169,7 @@ class PartSet:
                     files.append(PartFile.open(path))
                 except FileNotFoundError:
                     self.quarantined += 1
-                    log.error("part is missing", extra={"data": {"path": str(path)}})
+                    log.error("part is missing", extra={"path": str(path)})
                 except _native.CorruptError as error:
                     self._set_aside(path, str(error.args[1]))
             leftover = present - set(names)
@@ -194,7 +193,7 @@ class PartSet:
         except (ValueError, KeyError, TypeError) as error:
             log.error(
                 "damaged manifest; taking every part",
-                extra={"data": {"path": str(path), "error": str(error)}},
+                extra={"path": str(path), "error": str(error)},
             )
             return None
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from obsd.model.errors import CorruptDataError, StorageUnavailableError
 from obsd.tsdb import filenames, records
-from obsd.tsdb.files import sync_directory
+from obsd.tsdb.files import make_directory, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Wal:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         self._older = sorted(self._existing())
         self._older_bytes = sum(self._path(n).stat().st_size for n in self._older)
         self._state = threading.Condition()
@@ -149,7 +149,7 @@ class Wal:
             if lost_bytes > 0:
                 log.warning(
                     "WAL segment ends in a torn record",
-                    extra={"data": {"segment": path.name, "skipped_bytes": lost_bytes}},
+                    extra={"segment": path.name, "skipped_bytes": lost_bytes},
                 )
 
     def append(self, record: WalRecord, on_durable: OnDurable) -> None:
@@ -269,7 +269,7 @@ class Wal:
             # that is not synced yet can be trusted, whatever a later sync says.
             segment.broken = True
             failure = StorageUnavailableError(f"cannot sync the WAL: {error.strerror}")
-            log.error("WAL sync failed", extra={"data": {"segment": segment.path.name}})
+            log.error("WAL sync failed", extra={"segment": segment.path.name})
         self.sync_times.observe(time.perf_counter() - started_s)
         for on_durable in waiting:
             on_durable(failure)
