@@ -226,6 +226,21 @@ def test_errors_of_evaluation(query: str, message: str) -> None:
         Evaluator(storage).instant(query, 0, QueryBudget())
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        " + ".join(["gauge"] * 340),
+        "(" * 340 + "gauge" + ")" * 340,
+        "- " * 340 + "gauge",
+        "abs(" * 135 + "gauge" + ")" * 135,
+        "sum(" * 225 + "gauge" + ")" * 225,
+        "max_over_time(" * 95 + "gauge" + "[1m:1m])" * 95,
+    ],
+)
+def test_what_parses_is_not_too_deep_to_evaluate(query: str) -> None:
+    Evaluator(counters()).instant(query, MINUTE, QueryBudget())
+
+
 def test_queries_of_many_threads_do_not_meet() -> None:
     evaluator = Evaluator(counters())
     start = threading.Barrier(8)
