@@ -192,8 +192,9 @@ def documented_commands(text: str) -> Iterator[list[str]]:
     """The `obsd …` lines of a page's shell blocks, without what follows a pipe."""
     for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            words = list(shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True))
-            if words and re.fullmatch(r"(\.venv/bin/)?obsd", words[0]):
+            command = line.removeprefix("$ ")
+            if re.match(r"(\.venv/bin/)?obsd ", command):
+                words = list(shlex.shlex(command, posix=True, punctuation_chars=True))
                 yield words[: next((i for i, w in enumerate(words) if w in "|&&;>"), len(words))]
 
 
