@@ -39,6 +39,16 @@ class QueryBudget:
             raise TooManySamplesError(self.max_samples)
         self.check()
 
+    def reserve(self, values: int) -> None:
+        """Say how many values are about to be held at one time, before memory is taken for them.
+
+        Raises:
+            TooManySamplesError: they are more than the samples that the query may read.
+        """
+        if values > self.max_samples:
+            raise TooManySamplesError(self.max_samples)
+        self.check()
+
     def check(self) -> None:
         """Stop here if the query must not go on.
 

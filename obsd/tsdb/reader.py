@@ -135,6 +135,7 @@ class Reader:
         last_ms = spec.start_ms + (spec.step_count - 1) * spec.step_ms
         first_ms = spec.start_ms - spec.offset_ms - spec.window_ms + 1
         ids = self._with_samples(sources, self.ids([matchers]), first_ms, last_ms - spec.offset_ms)
+        budget.reserve(len(ids) * spec.step_count)
         values, present = [], []
         for piece in _slices(ids, max(1, _CELLS_A_SLICE // max(1, spec.step_count))):
             budget.check()
@@ -166,6 +167,7 @@ class Reader:
 
     def rollup_columns(self, columns: Columns, spec: RollupSpec, budget: QueryBudget) -> Matrix:
         budget.charge(len(columns.timestamps))
+        budget.reserve(len(columns.labels) * spec.step_count)
         try:
             values, present = _native.rollup_columns(
                 spec.function,

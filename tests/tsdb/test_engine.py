@@ -206,6 +206,13 @@ def test_a_query_stops_at_its_sample_limit(lab: Lab) -> None:
         lab.engine.select(ALL, 0, NOW_MS + DAY_MS, QueryBudget(max_samples=99))
 
 
+def test_a_result_too_large_to_hold_is_refused_before_it_is_made(lab: Lab) -> None:
+    lab.write(*((series(f"m{n}"), [(NOW_MS, 1.0)]) for n in range(10)))
+    spec = RollupSpec("instant", 0, 10**15, 1, 10**15)
+    with pytest.raises(TooManySamplesError, match="limit 50000000"):
+        lab.engine.rollup(ALL, spec, QueryBudget())
+
+
 def test_queries_see_only_the_range_that_they_ask_for(lab: Lab) -> None:
     lab.write((series("early"), [(NOW_MS - 1000, 1.0)]), (series("late"), [(NOW_MS, 2.0)]))
     assert lab.engine.label_values("__name__", [], NOW_MS - 1000, NOW_MS - 1) == ["early"]

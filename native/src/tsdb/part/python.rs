@@ -97,13 +97,13 @@ impl PyPart {
     fn read<'py>(
         &self,
         py: Python<'py>,
-        id: u32,
+        series_id: u32,
         start_ms: i64,
         end_ms: i64,
     ) -> PyResult<SampleArrays<'py>> {
         let mut reader = SeriesReader::default();
         let source = [self.source()];
-        py.detach(|| reader.read(&source, id, start_ms, end_ms)).map_err(|e| corrupt(&e))?;
+        py.detach(|| reader.read(&source, series_id, start_ms, end_ms)).map_err(|e| corrupt(&e))?;
         Ok((reader.ts.into_pyarray(py), reader.values.into_pyarray(py)))
     }
 
