@@ -1,6 +1,6 @@
 """How long obsd takes to be ready again after `kill -9` under full load.
 
-    python benchmarks/restart.py [--seconds 60] [--series 100000]
+    python benchmarks/restart.py [--seconds 60] [--series 200000]
 
 Bodies are made while sending, since minutes of them do not fit into memory; the rate that is
 printed is therefore lower than that of `remote_write.py`.
@@ -42,7 +42,11 @@ def main() -> int:
         sent = load_then_kill(server, shape, options.connections, options.seconds)
         print(f"killed with {server.disk_bytes() / 2**20:,.0f} MiB on disk")
         with server:
-            print(f"ready {server.start_seconds:.2f} s after the next start")
+            cpu_seconds = server.usage().cpu_seconds
+            print(
+                f"ready {server.start_seconds:.2f} s after the next start, "
+                f"with {cpu_seconds:.2f} CPU-seconds"
+            )
             verify(server, shape, rounds, sent, options.connections)
     return 0
 
@@ -50,7 +54,7 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--series", type=int, default=200_000)
     parser.add_argument("--labels", type=int, default=10)
     parser.add_argument("--samples-per-request", type=int, default=2000)
     parser.add_argument("--connections", type=int, default=4)
