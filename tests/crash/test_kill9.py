@@ -12,9 +12,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.crash.writers import Load, Writer
 from tests.e2e.processes import Server, obsd_server, wait_until
+from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, remote_read, rich_body
 
 KILLS = 20
 WRITERS = 4
@@ -89,6 +93,37 @@ def test_nothing_acknowledged_is_lost_at_any_kill(tmp_path: Path) -> None:
     assert flusher.interrupted > 0
     # Not each of them: one slow start of a busy machine says nothing.
     assert statistics.median(seconds_to_ready) < READY_S
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["in the log", "in a part"])
+def test_histograms_exemplars_and_metadata_survive_a_kill(tmp_path: Path, flushed: bool) -> None:
+    time_ms = int(time.time() * 1000)
+    server = obsd_server(tmp_path, "--no-self-monitoring")
+    server.start()
+    try:
+        body = rich_body("crash_rich", time_ms)
+        answer = server.request(WRITE_PATH, method="POST", body=body, headers=WRITE_HEADERS)
+        assert answer.status == 204, answer.text
+        if flushed:
+            assert server.request("/api/v1/admin/flush", method="POST").status < 300
+        before = everything_about("crash_rich", server, time_ms)
+        server.kill()
+        server.start()
+        assert everything_about("crash_rich", server, time_ms) == before
+    finally:
+        server.stop()
+
+
+def everything_about(name: str, server: Server, time_ms: int) -> list[Any]:
+    """The histograms, exemplars and metadata of one metric, of which there is one each."""
+    (stored,) = remote_read(server, {"__name__": name}, time_ms, time_ms).values()
+    assert len(stored.histograms) == 1
+    times = {"start": str(time_ms / 1000 - 60), "end": str(time_ms / 1000 + 60)}
+    exemplars = server.data("/api/v1/query_exemplars", {"query": name, **times})
+    assert [len(entry["exemplars"]) for entry in exemplars] == [1]
+    metadata = server.data("/api/v1/metadata", {"metric": name})
+    assert metadata == {name: [{"type": "histogram", "help": "Help.", "unit": ""}]}
+    return [stored.histograms, exemplars, metadata]
 
 
 def test_a_clean_stop_and_start_keeps_everything(tmp_path: Path) -> None:

@@ -41,6 +41,21 @@ def write_body(series: Iterable[tuple[Labels, Iterable[Sample]]]) -> bytes:
     return bytes(cramjam.snappy.compress_raw(message))
 
 
+def rich_body(name: str, time_ms: int) -> bytes:
+    """A request with one of everything else: a native histogram, an exemplar and metadata."""
+    span = _bytes_field(11, _varint_field(1, 0) + _varint_field(2, 1))
+    buckets = span + _bytes_field(12, _varint(2 << 1))  # One bucket of two; deltas are zigzag.
+    histogram = _varint_field(1, 2) + b"\x19" + struct.pack("<d", 3.5) + buckets
+    trace = _bytes_field(1, _bytes_field(1, b"trace_id") + _bytes_field(2, b"abc"))
+    exemplar = trace + b"\x11" + struct.pack("<d", 1.75) + _varint_field(3, time_ms)
+    series = _labels({"__name__": name})
+    series += _bytes_field(3, exemplar)
+    series += _bytes_field(4, histogram + _varint_field(15, time_ms))
+    metadata = _varint_field(1, 3) + _bytes_field(2, name.encode()) + _bytes_field(4, b"Help.")
+    message = _bytes_field(1, series) + _bytes_field(3, metadata)
+    return bytes(cramjam.snappy.compress_raw(message))
+
+
 def remote_read(
     server: Server, matchers: Labels, start_ms: int, end_ms: int
 ) -> dict[LabelSet, Stored]:
