@@ -54,7 +54,8 @@ def vector_scalar_binary(
 ) -> Grid:
     """Between a vector and a scalar; `swapped` when the scalar is on the left."""
     if node.op in _TRIMS:
-        _note_floats_only(node, notes)
+        if grid.labels:
+            _note_floats_only(node, notes)
         return Grid.empty(grid.step_count)
     left: FloatArray = grid.values
     right: FloatArray = scalar.values
@@ -172,7 +173,7 @@ def _matched(node: ast.Binary, matching: ast.Matching, left: Grid, right: Grid) 
     present = pairs.present
     drops = pairs.drop_name
     if node.op in _ARITHMETIC:
-        values = _ARITHMETIC[node.op](first, second)
+        values, drops = _ARITHMETIC[node.op](first, second), np.zeros_like(drops)
     else:
         hit = _COMPARE[node.op](first, second)
         if node.return_bool:

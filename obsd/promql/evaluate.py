@@ -385,7 +385,8 @@ def _without_stale(columns: Columns) -> Columns:
     keep = columns.values.view(np.int64) != STALE_NAN_BITS
     series = np.repeat(np.arange(len(columns.labels)), np.diff(columns.offsets))
     counts = np.bincount(series[keep], minlength=len(columns.labels))
-    exists = np.flatnonzero(counts)
+    # A series may have histograms only.
+    exists = np.flatnonzero(counts if columns.histograms is None else np.ones_like(counts))
     return Columns(
         tuple(columns.labels[i] for i in exists),
         np.concatenate(([0], np.cumsum(counts[exists]))).astype(np.int64),
