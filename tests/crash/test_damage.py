@@ -167,7 +167,9 @@ def flip_a_byte(path: Path, position: int) -> None:
 def test_a_damaged_part_is_set_aside_and_the_rest_serves(
     server: Server, data: Path, now_ms: int, where: str
 ) -> None:
-    old = [(now_ms - 10 * HOUR_MS + i * 1000, i * 1.5) for i in range(500)]
+    # Well inside one partition of two hours, so that one part has all of it.
+    first_ms = (now_ms - 10 * HOUR_MS) // (2 * HOUR_MS) * (2 * HOUR_MS) + HOUR_MS
+    old = [(first_ms + i * 1000, i * 1.5) for i in range(500)]
     new = [(now_ms - 500_000 + i * 1000, i * 2.5) for i in range(500)]
     write(server, "damaged_part", old)
     flush(server)
