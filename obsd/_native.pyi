@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ _Mark = tuple[int, int, int]
 
 def crc32c(data: bytes, seed: int = 0) -> int: ...
 
+@final
 class Batch:
     """A decoded request, on its way into a head."""
 
@@ -35,10 +37,11 @@ class Batch:
     rejected: dict[str, int]
     messages: list[str]
 
+@final
 class Registry:
     """The series registry of one project."""
 
-    def __init__(self, seed: int) -> None: ...
+    def __new__(cls, seed: int) -> Registry: ...
     def load(self, record: bytes) -> None: ...
     def log(self) -> tuple[bytes, _Mark]: ...
     def confirm(self, mark: _Mark) -> None: ...
@@ -71,10 +74,11 @@ class Registry:
     def metadata(self) -> list[tuple[str, int, str, str]]: ...
     def set_metadata(self, family: str, kind: int, help_text: str, unit: str) -> None: ...
 
+@final
 class Head:
     """The newest samples of each series, in memory."""
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Head: ...
     def append(
         self, registry: Registry, batch: Batch
     ) -> tuple[int, int, int, int, int, int, int]: ...
@@ -88,6 +92,7 @@ class Head:
     is_empty: bool
     time_range: tuple[int, int] | None
 
+@final
 class PartStats:
     """What a part holds."""
 
@@ -102,6 +107,7 @@ class PartStats:
     level: int
     partition: tuple[int, int] | None
 
+@final
 class Part:
     """An open part."""
 

@@ -34,8 +34,10 @@ async def import_prometheus(request: web.Request) -> web.Response:
         max_decompressed=MAX_DECOMPRESSED_BYTES,
         allowed=ANY_CODING,
     )
+    # `curl -d` sends no line feed at the end, which the format asks for.
+    whole = text if text.endswith(b"\n") else text + b"\n"
     outcome, errors = await request.app[METRICS].write_exposition(
-        project_of(request), text, labels, now_ms
+        project_of(request), whole, labels, now_ms
     )
     if not errors and not outcome.rejected:
         return web.Response(status=204)

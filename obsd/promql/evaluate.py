@@ -175,6 +175,10 @@ class Evaluation:
     annotations: Annotations
     _subqueries: dict[int, tuple[Columns, BoolArray]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # A subquery chooses its own number of steps.
+        self.budget.reserve((self.end_ms - self.start_ms) // self.step_ms + 1)
+
     @cached_property
     def times_ms(self) -> IntArray:
         return np.arange(self.start_ms, self.end_ms + 1, self.step_ms, dtype=np.int64)

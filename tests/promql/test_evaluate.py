@@ -184,6 +184,9 @@ def test_limits_stop_a_query() -> None:
     canceled.cancel()
     with pytest.raises(QueryCanceledError):
         evaluator.instant("1 + 1", 0, canceled)
+    # Before its steps take memory: as many here as a year has milliseconds.
+    with pytest.raises(TooManySamplesError):
+        evaluator.instant("sum_over_time(hits_total[1y:1ms])", 0, QueryBudget())
 
 
 def test_a_tree_can_be_evaluated_without_its_text() -> None:
