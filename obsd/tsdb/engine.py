@@ -24,6 +24,8 @@ from typing import TypeVar
 import numpy as np
 
 from obsd import _native
+from obsd.durable.files import make_directory
+from obsd.durable.wal import OnDurable, Wal
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock
 from obsd.model.errors import (
@@ -40,7 +42,6 @@ from obsd.model.metadata import Metadata
 from obsd.model.samples import Columns, Matrix, RollupSpec
 from obsd.tsdb import filenames
 from obsd.tsdb.compaction import FLUSHED, CompactionOptions, compact_once
-from obsd.tsdb.files import make_directory
 from obsd.tsdb.metadata_file import MetadataFile
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.parts import PartSet
@@ -48,7 +49,7 @@ from obsd.tsdb.reader import Reader, Source
 from obsd.tsdb.retention import apply_retention, drop_before_ms
 from obsd.tsdb.series_log import SeriesLog
 from obsd.tsdb.stats import Cardinality, EngineStats, level_stats
-from obsd.tsdb.wal import OnDurable, Wal, WalRecord
+from obsd.tsdb.wal_record import MAGIC, WalRecord
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class MetricsEngine:
         self._parts = PartSet.open(
             directory / filenames.PARTS_DIRECTORY, directory / filenames.QUARANTINE_DIRECTORY
         )
-        self._wal = Wal(directory / filenames.WAL_DIRECTORY)
+        self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._merge_lock = threading.Lock()
@@ -171,7 +172,7 @@ class MetricsEngine:
             if batch.generation != self._registry.generation:
                 # Series were removed since: some that the batch names may be gone.
                 batch = self._decode(body, version_2, min_ts_ms, max_ts_ms, self._series_room())
-            self._wal.append(record, on_durable)
+            self._wal.append(record.encode(), on_durable)
             return self._apply(batch)
 
     def _acceptable_times(self, now_ms: int) -> tuple[int, int]:
@@ -245,7 +246,7 @@ class MetricsEngine:
                 return error
 
         with ThreadPoolExecutor(2, thread_name_prefix="wal-replay") as pool:
-            for batch in pool.map(decode, self._wal.replay()):
+            for batch in pool.map(decode, map(WalRecord.decode, self._wal.replay())):
                 if isinstance(batch, UndecodableError):
                     log.error("WAL record does not decode", extra={"error": str(batch)})
                 else:

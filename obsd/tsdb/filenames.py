@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 SERIES: Final = "series"
@@ -14,19 +13,6 @@ METADATA: Final = "metadata.json"
 WAL_DIRECTORY: Final = "wal"
 PARTS_DIRECTORY: Final = "parts"
 QUARANTINE_DIRECTORY: Final = "quarantine"
-
-_WAL_SEGMENT = re.compile(r"[0-9]{10}\.wal")
-
-
-def wal_segment(number: int) -> str:
-    """The file name of a WAL segment."""
-    return f"{number:010d}.wal"
-
-
-def wal_segment_number(name: str) -> int | None:
-    """The number of a WAL segment's file name; None for any other file."""
-    return int(name.split(".")[0]) if _WAL_SEGMENT.fullmatch(name) else None
-
 
 MANIFEST: Final = "MANIFEST"
 """Which parts are live (docs/format/part.md)."""

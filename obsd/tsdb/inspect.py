@@ -8,8 +8,9 @@ from enum import Enum
 from pathlib import Path
 
 from obsd import _native
+from obsd.durable import records, wal
 from obsd.model.errors import CorruptDataError
-from obsd.tsdb import filenames, records, series_log, wal
+from obsd.tsdb import filenames, series_log, wal_record
 
 
 class Level(Enum):
@@ -49,8 +50,8 @@ def _series_log(path: Path) -> Iterator[Finding]:
 
 def _wal(directory: Path) -> Iterator[Finding]:
     for path in _files(directory):
-        if filenames.wal_segment_number(path.name) is not None:
-            yield _records(path, wal.MAGIC, f"WAL segment {path.name}")
+        if wal.segment_number(path.name) is not None:
+            yield _records(path, wal_record.MAGIC, f"WAL segment {path.name}")
 
 
 def _records(path: Path, magic: bytes, subject: str) -> Finding:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from obsd import _native
-from obsd.tsdb.files import replace_file
+from obsd.durable.files import replace_file
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from obsd import _native
+from obsd.durable.files import make_directory, replace_file, sync_directory
 from obsd.tsdb import filenames
-from obsd.tsdb.files import make_directory, replace_file, sync_directory
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from obsd import _native
+from obsd.durable import records
+from obsd.durable.files import replace_file
 from obsd.model.errors import CorruptDataError
-from obsd.tsdb import records
-from obsd.tsdb.files import replace_file
 
 MAGIC: Final = b"OBSDSER1"
 _SEED = struct.Struct("<Q")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from obsd.tsdb.wal import Wal, WalRecord
+from obsd.durable.wal import Wal
+from obsd.tsdb.wal_record import MAGIC, WalRecord
 from tests.e2e.processes import Server, obsd_server, wait_until
 from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, remote_read, write_body
 
@@ -88,7 +89,7 @@ def append_all(wal: Wal, wanted: list[WalRecord]) -> None:
         durable.release()
 
     for record in wanted:
-        wal.append(record, on_durable)
+        wal.append(record.encode(), on_durable)
     assert all(durable.acquire(timeout=WAIT_S) for _ in wanted)
     assert errors == [None] * len(wanted)
 
@@ -96,7 +97,7 @@ def append_all(wal: Wal, wanted: list[WalRecord]) -> None:
 def test_a_wal_cut_anywhere_in_its_last_record_keeps_the_others(tmp_path: Path) -> None:
     whole = [wal_record(number) for number in range(4)]
     directory = tmp_path / "whole"
-    wal = Wal(directory)
+    wal = Wal(directory, MAGIC)
     append_all(wal, whole[:-1])
     (segment,) = directory.iterdir()
     last_record_at = segment.stat().st_size
@@ -109,18 +110,22 @@ def test_a_wal_cut_anywhere_in_its_last_record_keeps_the_others(tmp_path: Path) 
         (torn / segment.name).write_bytes(written[:size])
         kept = whole if size == len(written) else whole[:-1]
         more = wal_record(9)
-        wal = Wal(torn)
-        assert list(wal.replay()) == kept, f"cut at byte {size}"
+        wal = Wal(torn, MAGIC)
+        assert [WalRecord.decode(payload) for payload in wal.replay()] == kept, (
+            f"cut at byte {size}"
+        )
         append_all(wal, [more])
         wal.close()
-        wal = Wal(torn)
-        assert list(wal.replay()) == [*kept, more], f"cut at byte {size}, then written to"
+        wal = Wal(torn, MAGIC)
+        assert [WalRecord.decode(payload) for payload in wal.replay()] == [*kept, more], (
+            f"cut at byte {size}, then written to"
+        )
         wal.close()
 
 
 def test_a_flipped_bit_in_the_last_record_drops_it_alone(tmp_path: Path) -> None:
     whole = [wal_record(number) for number in range(3)]
-    wal = Wal(tmp_path)
+    wal = Wal(tmp_path, MAGIC)
     append_all(wal, whole[:-1])
     (segment,) = tmp_path.iterdir()
     last_record_at = segment.stat().st_size
@@ -131,8 +136,10 @@ def test_a_flipped_bit_in_the_last_record_drops_it_alone(tmp_path: Path) -> None
         damaged = bytearray(written)
         damaged[position] ^= 1
         segment.write_bytes(damaged)
-        wal = Wal(tmp_path)
-        assert list(wal.replay()) == whole[:-1], f"bit flipped in byte {position}"
+        wal = Wal(tmp_path, MAGIC)
+        assert [WalRecord.decode(payload) for payload in wal.replay()] == whole[:-1], (
+            f"bit flipped in byte {position}"
+        )
         wal.close()
 
 

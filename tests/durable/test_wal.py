@@ -1,4 +1,4 @@
-"""`obsd/tsdb/wal.py`: framing, group commit, torn tails, refusing disks."""
+"""`obsd/durable/wal.py`: framing, group commit, torn tails, refusing disks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obsd.durable import records
+from obsd.durable.wal import Wal, segment_name
 from obsd.model.errors import CorruptDataError, StorageUnavailableError
-from obsd.tsdb import filenames
-from obsd.tsdb.wal import MAGIC, Wal, WalRecord
+from obsd.tsdb.wal_record import MAGIC, WalRecord
 
 _TIMES = st.integers(-(2**62), 2**62)
-records = st.builds(WalRecord, st.booleans(), st.booleans(), _TIMES, _TIMES, _TIMES, st.binary())
+_FLAGS = st.booleans()
+wal_records = st.builds(WalRecord, _FLAGS, _FLAGS, _TIMES, _TIMES, _TIMES, st.binary())
 
 
 class Durable:
@@ -37,22 +39,22 @@ class Durable:
 
 
 def write(directory: Path, written: list[WalRecord]) -> None:
-    wal = Wal(directory)
+    wal = Wal(directory, MAGIC)
     durable = Durable()
     for record in written:
-        wal.append(record, durable)
+        wal.append(record.encode(), durable)
     assert durable.wait_for(len(written)) == [None] * len(written)
     wal.close()
 
 
 def read(directory: Path) -> list[WalRecord]:
-    wal = Wal(directory)
-    found = list(wal.replay())
+    wal = Wal(directory, MAGIC)
+    found = [WalRecord.decode(payload) for payload in wal.replay()]
     wal.close()
     return found
 
 
-@given(st.lists(records, max_size=20))
+@given(st.lists(wal_records, max_size=20))
 def test_replay_gives_back_what_was_appended(
     tmp_path_factory: pytest.TempPathFactory, written: list[WalRecord]
 ) -> None:
@@ -73,7 +75,7 @@ def test_a_torn_last_record_is_skipped_at_every_length(tmp_path: Path) -> None:
     write(tmp_path, [whole])
     (segment,) = tmp_path.iterdir()
     kept = segment.read_bytes()
-    torn = b"".join(WalRecord(True, False, 2, 0, 9, b"torn away").encode())
+    torn = b"".join(records.frame(*WalRecord(True, False, 2, 0, 9, b"torn away").encode()))
     for length in range(len(torn)):
         segment.write_bytes(kept + torn[:length])
         assert read(tmp_path) == [whole]
@@ -82,7 +84,7 @@ def test_a_torn_last_record_is_skipped_at_every_length(tmp_path: Path) -> None:
 def test_a_flipped_bit_ends_its_segment_and_no_other(tmp_path: Path) -> None:
     for n in (1, 2):
         write(tmp_path, [WalRecord(False, False, n, 0, 9, b"body")])
-    first = tmp_path / filenames.wal_segment(1)
+    first = tmp_path / segment_name(1)
     data = bytearray(first.read_bytes())
     for at in range(len(MAGIC), len(data)):
         data[at] ^= 0x10
@@ -92,7 +94,7 @@ def test_a_flipped_bit_ends_its_segment_and_no_other(tmp_path: Path) -> None:
 
 
 def test_a_segment_of_another_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / filenames.wal_segment(1)).write_bytes(b"OBSDWAL9")
+    (tmp_path / segment_name(1)).write_bytes(b"OBSDWAL9")
     with pytest.raises(CorruptDataError, match="magic number"):
         read(tmp_path)
 
@@ -101,16 +103,16 @@ def test_the_documented_example_decodes(tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / "format" / "wal.md"
     block = page.read_text().split("```hex\n")[1].split("```")[0]
     example = bytes.fromhex("".join(line.split("#")[0] for line in block.splitlines()))
-    (tmp_path / filenames.wal_segment(1)).write_bytes(example)
+    (tmp_path / segment_name(1)).write_bytes(example)
     assert read(tmp_path) == [WalRecord(False, False, 1000, 0, 2000, b"\0")]
 
 
 def test_deleting_keeps_what_came_after_the_rotation(tmp_path: Path) -> None:
-    wal = Wal(tmp_path)
+    wal = Wal(tmp_path, MAGIC)
     durable = Durable()
-    wal.append(WalRecord(False, False, 1, 0, 9, b"old"), durable)
+    wal.append(WalRecord(False, False, 1, 0, 9, b"old").encode(), durable)
     covered = wal.rotate()
-    wal.append(WalRecord(False, False, 2, 0, 9, b"new"), durable)
+    wal.append(WalRecord(False, False, 2, 0, 9, b"new").encode(), durable)
     wal.delete_through(covered)
     assert wal.segment_count == 1
     wal.close()
@@ -120,9 +122,9 @@ def test_deleting_keeps_what_came_after_the_rotation(tmp_path: Path) -> None:
 def test_a_refused_write_leaves_nothing_and_the_next_one_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wal = Wal(tmp_path)
+    wal = Wal(tmp_path, MAGIC)
     durable = Durable()
-    wal.append(WalRecord(False, False, 1, 0, 9, b"before"), durable)
+    wal.append(WalRecord(False, False, 1, 0, 9, b"before").encode(), durable)
     real_writev = os.writev
 
     def writes_half(fd: int, pieces: list[bytes]) -> int:
@@ -130,9 +132,9 @@ def test_a_refused_write_leaves_nothing_and_the_next_one_works(
 
     monkeypatch.setattr(os, "writev", writes_half)
     with pytest.raises(StorageUnavailableError, match="No space left"):
-        wal.append(WalRecord(False, False, 2, 0, 9, b"refused"), durable)
+        wal.append(WalRecord(False, False, 2, 0, 9, b"refused").encode(), durable)
     monkeypatch.undo()
-    wal.append(WalRecord(False, False, 3, 0, 9, b"after"), durable)
+    wal.append(WalRecord(False, False, 3, 0, 9, b"after").encode(), durable)
     durable.wait_for(2)
     wal.close()
     assert [r.body for r in read(tmp_path)] == [b"before", b"after"]
@@ -141,17 +143,17 @@ def test_a_refused_write_leaves_nothing_and_the_next_one_works(
 def test_a_failed_sync_is_told_and_its_segment_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wal = Wal(tmp_path)
+    wal = Wal(tmp_path, MAGIC)
     durable = Durable()
 
     def fails(fd: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fdatasync", fails)
-    wal.append(WalRecord(False, False, 1, 0, 9, b"unsafe"), durable)
+    wal.append(WalRecord(False, False, 1, 0, 9, b"unsafe").encode(), durable)
     assert isinstance(durable.wait_for(1)[0], StorageUnavailableError)
     monkeypatch.undo()
-    wal.append(WalRecord(False, False, 2, 0, 9, b"safe"), durable)
+    wal.append(WalRecord(False, False, 2, 0, 9, b"safe").encode(), durable)
     assert durable.wait_for(2)[1] is None
     assert wal.segment_count == 2
     wal.close()

@@ -1,4 +1,4 @@
-"""The write-ahead log: requests as they came, on disk before they are acknowledged.
+"""The write-ahead log of an engine: what came in, on disk before it is acknowledged.
 
 Appends go to the newest segment; one thread syncs for everybody who waits (group commit). A
 record is durable when its position is at most the synced position. Segments are deleted whole,
@@ -12,61 +12,25 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import struct
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from obsd.model.errors import CorruptDataError, StorageUnavailableError
-from obsd.tsdb import filenames, records
-from obsd.tsdb.files import make_directory, sync_directory
+from obsd.durable import records
+from obsd.durable.files import make_directory, sync_directory
+from obsd.model.errors import StorageUnavailableError
 
 log = logging.getLogger(__name__)
 
-MAGIC: Final = b"OBSDWAL1"
-_CONTEXT = struct.Struct("<BBqqq")
 SEGMENT_BYTES: Final = 128 << 20
 
+_SEGMENT_NAME = re.compile(r"[0-9]{10}\.wal")
+
 OnDurable = Callable[[Exception | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class WalRecord:
-    """A request, and what its meaning depends on beside its bytes.
-
-    Attributes:
-        version_2: remote write 2.0, not 1.0.
-        limited: a limit refused new series of it; replay must not let them in.
-        now_ms: when it came.
-        min_ts_ms, max_ts_ms: the times that were acceptable then.
-        body: the snappy-compressed request.
-    """
-
-    version_2: bool
-    limited: bool
-    now_ms: int
-    min_ts_ms: int
-    max_ts_ms: int
-    body: bytes
-
-    def encode(self) -> list[bytes]:
-        context = _CONTEXT.pack(
-            2 if self.version_2 else 1, self.limited, self.now_ms, self.min_ts_ms, self.max_ts_ms
-        )
-        return records.frame(context, self.body)
-
-    @staticmethod
-    def decode(payload: bytes) -> WalRecord:
-        if len(payload) < _CONTEXT.size:
-            raise CorruptDataError("WAL record", f"{len(payload)} bytes are too few")
-        version, limited, now_ms, min_ts_ms, max_ts_ms = _CONTEXT.unpack_from(payload)
-        if version not in (1, 2):
-            raise CorruptDataError("WAL record", f"unknown kind {version}")
-        body = payload[_CONTEXT.size :]
-        return WalRecord(version == 2, bool(limited), now_ms, min_ts_ms, max_ts_ms, body)
 
 
 class SyncTimes:
@@ -101,8 +65,10 @@ class Wal:
     `append` and `rotate` must be called under one lock of the caller's; the rest is thread-safe.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, magic: bytes) -> None:
+        """Open a directory, making it if need be; `magic` begins each segment, 8 bytes."""
         self._directory = directory
+        self._magic = magic
         make_directory(directory)
         self._older = sorted(self._existing())
         self._older_bytes = sum(self._path(n).stat().st_size for n in self._older)
@@ -117,10 +83,10 @@ class Wal:
         self._syncer.start()
 
     def _path(self, number: int) -> Path:
-        return self._directory / filenames.wal_segment(number)
+        return self._directory / segment_name(number)
 
     def _existing(self) -> list[int]:
-        numbers = (filenames.wal_segment_number(p.name) for p in self._directory.iterdir())
+        numbers = (segment_number(p.name) for p in self._directory.iterdir())
         return [n for n in numbers if n is not None]
 
     @property
@@ -133,7 +99,7 @@ class Wal:
         with self._state:
             return len(self._older) + (self._segment is not None)
 
-    def replay(self) -> Iterator[WalRecord]:
+    def replay(self) -> Iterator[bytes]:
         """Every record of the segments that were there at the start, oldest first.
 
         The last segment may end in a torn record, which nobody was told is safe. Damage elsewhere
@@ -142,9 +108,9 @@ class Wal:
         for number in list(self._older):
             path = self._path(number)
             whole_bytes = records.MAGIC_BYTES
-            for record in records.iter_records(path, MAGIC, torn_tail_ok=True):
+            for record in records.iter_records(path, self._magic, torn_tail_ok=True):
                 whole_bytes = record.end_bytes
-                yield WalRecord.decode(record.payload)
+                yield record.payload
             lost_bytes = path.stat().st_size - whole_bytes
             if lost_bytes > 0:
                 log.warning(
@@ -152,13 +118,16 @@ class Wal:
                     extra={"segment": path.name, "skipped_bytes": lost_bytes},
                 )
 
-    def append(self, record: WalRecord, on_durable: OnDurable) -> None:
-        """Write a record; `on_durable` is called from the syncing thread when it is safe.
+    def append(self, payload: Sequence[bytes], on_durable: OnDurable) -> None:
+        """Write these bytes in a row as one record.
+
+        `on_durable` is called from the syncing thread when the record is safe, or with the error
+        that keeps it from being so.
 
         Raises:
             StorageUnavailableError: the disk refuses; nothing was kept.
         """
-        pieces = record.encode()
+        pieces = records.frame(*payload)
         size_bytes = sum(map(len, pieces))
         segment = self._writable(size_bytes)
         try:
@@ -188,7 +157,7 @@ class Wal:
         fd = -1
         try:
             fd = os.open(path, flags, 0o640)
-            if os.write(fd, MAGIC) != len(MAGIC):
+            if os.write(fd, self._magic) != len(self._magic):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             sync_directory(self._directory)
         except OSError as error:
@@ -196,7 +165,7 @@ class Wal:
                 os.close(fd)
                 path.unlink(missing_ok=True)
             raise StorageUnavailableError(f"cannot create a WAL segment: {error}") from error
-        segment = _Segment(number, path, fd, len(MAGIC))
+        segment = _Segment(number, path, fd, len(self._magic))
         with self._state:
             self._next_number = number + 1
             self._segment = segment
@@ -281,3 +250,13 @@ class Wal:
             self._closing = True
             self._state.notify()
         self._syncer.join()
+
+
+def segment_name(number: int) -> str:
+    """The file name of a segment."""
+    return f"{number:010d}.wal"
+
+
+def segment_number(name: str) -> int | None:
+    """The number of a segment's file name; None for any other file."""
+    return int(name.split(".")[0]) if _SEGMENT_NAME.fullmatch(name) else None
