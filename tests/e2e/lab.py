@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-GONE_AFTER_SCRAPES = 12
+GONE_AFTER_SCRAPES = 18
 
 
 @contextmanager

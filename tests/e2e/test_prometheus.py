@@ -18,6 +18,7 @@ from tests.e2e.answers import differences, same_value
 from tests.e2e.lab import lab_target
 from tests.e2e.processes import (
     Server,
+    installed,
     node_exporter_server,
     obsd_server,
     prometheus_server,
@@ -423,7 +424,7 @@ def test_another_prometheus_reads_back_what_was_written(lab: Lab) -> None:
 
 def test_promtool_queries_obsd(lab: Lab) -> None:
     ended = subprocess.run(
-        ["promtool", "query", "series", "--match=up", lab.obsd.url],
+        [installed("promtool", "prometheus"), "query", "series", "--match=up", lab.obsd.url],
         capture_output=True,
         text=True,
         timeout=30,
