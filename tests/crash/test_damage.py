@@ -79,6 +79,10 @@ def wal_record(number: int) -> WalRecord:
     )
 
 
+def replayed(wal: Wal) -> list[WalRecord]:
+    return [WalRecord.decode(payload) for payload in wal.replay()]
+
+
 def append_all(wal: Wal, wanted: list[WalRecord]) -> None:
     """Append, and wait until all of it is on disk."""
     durable = threading.Semaphore(0)
@@ -111,15 +115,11 @@ def test_a_wal_cut_anywhere_in_its_last_record_keeps_the_others(tmp_path: Path) 
         kept = whole if size == len(written) else whole[:-1]
         more = wal_record(9)
         wal = Wal(torn, MAGIC)
-        assert [WalRecord.decode(payload) for payload in wal.replay()] == kept, (
-            f"cut at byte {size}"
-        )
+        assert replayed(wal) == kept, f"cut at byte {size}"
         append_all(wal, [more])
         wal.close()
         wal = Wal(torn, MAGIC)
-        assert [WalRecord.decode(payload) for payload in wal.replay()] == [*kept, more], (
-            f"cut at byte {size}, then written to"
-        )
+        assert replayed(wal) == [*kept, more], f"cut at byte {size}, then written to"
         wal.close()
 
 
@@ -137,9 +137,7 @@ def test_a_flipped_bit_in_the_last_record_drops_it_alone(tmp_path: Path) -> None
         damaged[position] ^= 1
         segment.write_bytes(damaged)
         wal = Wal(tmp_path, MAGIC)
-        assert [WalRecord.decode(payload) for payload in wal.replay()] == whole[:-1], (
-            f"bit flipped in byte {position}"
-        )
+        assert replayed(wal) == whole[:-1], f"bit flipped in byte {position}"
         wal.close()
 
 
