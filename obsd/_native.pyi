@@ -8,6 +8,33 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "Batch",
+    "CorruptError",
+    "Head",
+    "Part",
+    "PartStats",
+    "Registry",
+    "TooLargeError",
+    "__version__",
+    "columns_json",
+    "crc32c",
+    "encode_read_result",
+    "encode_write_request",
+    "encode_xor_chunks",
+    "exposition_to_write_request",
+    "format_float",
+    "matrix_json",
+    "merge_parts",
+    "rollup",
+    "rollup_columns",
+    "select_blobs",
+    "select_samples",
+    "vector_json",
+    "with_samples",
+    "write_part",
+]
+
 __version__: str
 
 class CorruptError(Exception):
