@@ -18,7 +18,7 @@ import pytest
 
 from tests.crash.writers import Load, Writer
 from tests.e2e.processes import Server, obsd_server, wait_until
-from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, remote_read, rich_body
+from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, remote_read, rich_body, write_body
 
 KILLS = 20
 WRITERS = 4
@@ -124,6 +124,36 @@ def everything_about(name: str, server: Server, time_ms: int) -> list[Any]:
     metadata = server.data("/api/v1/metadata", {"metric": name})
     assert metadata == {name: [{"type": "histogram", "help": "Help.", "unit": ""}]}
     return [stored.histograms, exemplars, metadata]
+
+
+def test_the_last_write_of_a_time_wins_through_flush_merge_and_kill(tmp_path: Path) -> None:
+    now_ms = int(time.time() * 1000)
+    times = range(now_ms - 100, now_ms)
+    server = obsd_server(tmp_path, "--no-self-monitoring")
+    server.start()
+
+    def write_all(value: float) -> None:
+        body = write_body([({"__name__": "crash_overwritten"}, [(at, value) for at in times])])
+        answer = server.request(WRITE_PATH, method="POST", body=body, headers=WRITE_HEADERS)
+        assert answer.status == 204, answer.text
+
+    def values() -> list[float]:
+        read = remote_read(server, {"__name__": "crash_overwritten"}, times[0], times[-1])
+        (stored,) = read.values()
+        assert [at for at, _ in stored.samples] == list(times)
+        return [value for _, value in stored.samples]
+
+    try:
+        for value in range(6):
+            write_all(value)
+            assert values() == [value] * len(times)
+            if value % 2:
+                assert server.request("/api/v1/admin/flush", method="POST").status < 300
+            server.kill()
+            server.start()
+            assert values() == [value] * len(times)
+    finally:
+        server.stop()
 
 
 def test_a_clean_stop_and_start_keeps_everything(tmp_path: Path) -> None:
