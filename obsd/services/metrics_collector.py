@@ -21,11 +21,10 @@ from obsd.model.errors import BadInputError
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher
-from obsd.model.metadata import Metadata
+from obsd.model.metadata import METRIC_TYPES, Metadata
 from obsd.promql import Evaluator, Result
 from obsd.promql.ast import Expr
 from obsd.services.metric_encoding import (
-    METRIC_TYPES,
     Metric,
     RejectedMetricsError,
     encode_metadata,

@@ -17,7 +17,7 @@ from obsd.model.errors import BadInputError
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.matcher import Matcher
-from obsd.model.metadata import Metadata
+from obsd.model.metadata import METRIC_TYPES, Metadata
 from obsd.model.samples import Columns, HistogramColumn, Matrix, RollupSpec
 from obsd.tsdb.exemplar_codec import decode_exemplar
 from obsd.tsdb.stats import Cardinality
@@ -25,17 +25,6 @@ from obsd.tsdb.stats import Cardinality
 Ids = npt.NDArray[np.uint32]
 _T = TypeVar("_T", bound=np.generic)
 Source = _native.Head | _native.Part
-
-METADATA_TYPES: Final = (
-    "unknown",
-    "counter",
-    "gauge",
-    "histogram",
-    "gaugehistogram",
-    "summary",
-    "info",
-    "stateset",
-)
 
 _CELLS_A_SLICE: Final = 2_000_000
 """Values rolled up between two checks of the budget: some tens of milliseconds."""
@@ -266,7 +255,7 @@ def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
 
 
 def _type_name(kind: int) -> str:
-    return METADATA_TYPES[kind] if kind < len(METADATA_TYPES) else "unknown"
+    return METRIC_TYPES[kind] if kind < len(METRIC_TYPES) else "unknown"
 
 
 def _slices(ids: Ids, size: int) -> Iterable[Ids]:
