@@ -60,7 +60,7 @@ class Batch:
     metadata: int
     new_series: int
     generation: int
-    hit_series_limit: bool
+    refused: list[int]
     rejected: dict[str, int]
     messages: list[str]
 
@@ -89,6 +89,7 @@ class Registry:
         new_series: int,
         min_ts: int,
         max_ts: int,
+        refused: Sequence[int],
     ) -> Batch: ...
     def select(self, selectors: Sequence[Sequence[tuple[str, str, str]]]) -> _Ids: ...
     def labels(self, ids: _Ids) -> list[tuple[tuple[str, str], ...]]: ...

@@ -14,8 +14,9 @@ import dataclasses
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -55,6 +56,9 @@ log = logging.getLogger(__name__)
 
 _FOREVER_MS = 1 << 62
 
+_DECODED_AHEAD = 32
+"""Requests that replay decodes before they are applied."""
+
 T = TypeVar("T")
 
 _FORGET_BELOW = 0.75
@@ -84,6 +88,21 @@ class WriteOutcome:
     metadata: int
     rejected: dict[str, int]
     messages: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What one request may hold."""
+
+    decompressed_bytes: int
+    labels: int
+    name_bytes: int
+    value_bytes: int
+    new_series: int
+
+
+_NO_LIMITS = DecodeLimits(1 << 40, 1 << 30, 1 << 40, 1 << 40, 1 << 40)
+"""For replay: the limits of the time when the request came are in its record."""
 
 
 @dataclass(slots=True)
@@ -166,22 +185,21 @@ class MetricsEngine:
             raise OverloadedError("the metrics head is full: flushing does not keep up")
         min_ts_ms, max_ts_ms = self._acceptable_times(now_ms)
         version_2 = wire is Wire.REMOTE_WRITE_2
-        batch = self._decode(body, version_2, min_ts_ms, max_ts_ms, self._series_room())
-        record = WalRecord(version_2, batch.hit_series_limit, now_ms, min_ts_ms, max_ts_ms, body)
+        request = WalRecord(version_2, now_ms, min_ts_ms, max_ts_ms, (), body)
+        batch = self._decode(request, self._limits())
         with self._write_lock:
             if batch.generation != self._registry.generation:
                 # Series were removed since: some that the batch names may be gone.
-                batch = self._decode(body, version_2, min_ts_ms, max_ts_ms, self._series_room())
-            self._wal.append(record.encode(), on_durable)
+                batch = self._decode(request, self._limits())
+            if batch.refused:
+                request = dataclasses.replace(request, refused=tuple(batch.refused))
+            self._wal.append(request.encode(), on_durable)
             return self._apply(batch)
 
     def _acceptable_times(self, now_ms: int) -> tuple[int, int]:
         retention_ms = self._options.retention_ms
         oldest_ms = -_FOREVER_MS if retention_ms is None else now_ms - retention_ms
         return oldest_ms, now_ms + self._options.max_future_ms
-
-    def _series_room(self) -> int:
-        return max(0, self._options.max_active_series - self._active_series())
 
     def _active_series(self) -> int:
         """Series with samples in the head, or in the last one while the new one fills up."""
@@ -190,24 +208,33 @@ class MetricsEngine:
     def _head_bytes(self) -> int:
         return sum(head.size_bytes for head in self._heads)
 
-    def _decode(
-        self, body: bytes, version_2: bool, min_ts_ms: int, max_ts_ms: int, room: int
-    ) -> _native.Batch:
+    def _limits(self) -> DecodeLimits:
+        """What a request may hold now."""
         options = self._options
+        return DecodeLimits(
+            options.max_decompressed_bytes,
+            options.max_labels,
+            options.max_label_name_bytes,
+            options.max_label_value_bytes,
+            max(0, options.max_active_series - self._active_series()),
+        )
+
+    def _decode(self, request: WalRecord, limits: DecodeLimits) -> _native.Batch:
         try:
             return self._registry.decode(
-                body,
-                version_2,
-                options.max_decompressed_bytes,
-                options.max_labels,
-                options.max_label_name_bytes,
-                options.max_label_value_bytes,
-                room,
-                min_ts_ms,
-                max_ts_ms,
+                request.body,
+                request.version_2,
+                limits.decompressed_bytes,
+                limits.labels,
+                limits.name_bytes,
+                limits.value_bytes,
+                limits.new_series,
+                request.min_ts_ms,
+                request.max_ts_ms,
+                request.refused,
             )
         except _native.TooLargeError as error:
-            raise TooLargeError("decompressed body", options.max_decompressed_bytes) from error
+            raise TooLargeError("decompressed body", limits.decompressed_bytes) from error
         except ValueError as error:
             raise UndecodableError(str(error)) from error
 
@@ -237,25 +264,29 @@ class MetricsEngine:
         """Put what the WAL holds into the head, decoding on every core."""
         started_s = time.perf_counter()
 
-        def decode(record: WalRecord) -> _native.Batch | UndecodableError:
-            room = 0 if record.limited else _FOREVER_MS
-            times_ms = (record.min_ts_ms, record.max_ts_ms)
-            try:
-                return self._decode(record.body, record.version_2, *times_ms, room)
-            except UndecodableError as error:
-                return error
+        def decode(payload: bytes) -> _native.Batch:
+            return self._decode(WalRecord.decode(payload), _NO_LIMITS)
 
         with ThreadPoolExecutor(2, thread_name_prefix="wal-replay") as pool:
-            for batch in pool.map(decode, map(WalRecord.decode, self._wal.replay())):
-                if isinstance(batch, UndecodableError):
-                    log.error("WAL record does not decode", extra={"error": str(batch)})
-                else:
-                    self._apply(batch)
+            # A few at a time, so that the WAL is not in memory as a whole.
+            decoding: deque[Future[_native.Batch]] = deque()
+            for payload in self._wal.replay():
+                decoding.append(pool.submit(decode, payload))
+                if len(decoding) >= _DECODED_AHEAD:
+                    self._apply_replayed(decoding.popleft())
+            while decoding:
+                self._apply_replayed(decoding.popleft())
         samples = self._heads[-1].samples
         self.counters = WriteCounters()
         if samples:
             seconds = time.perf_counter() - started_s
             log.info("WAL replayed", extra={"samples": samples, "seconds": round(seconds, 3)})
+
+    def _apply_replayed(self, decoded: Future[_native.Batch]) -> None:
+        try:
+            self._apply(decoded.result())
+        except (UndecodableError, CorruptDataError) as error:
+            log.error("WAL record does not decode", extra={"error": str(error)})
 
     # Storing
 

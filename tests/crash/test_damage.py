@@ -71,10 +71,10 @@ def wal_record(number: int) -> WalRecord:
     body = bytes([number]) * (10 + number)
     return WalRecord(
         version_2=number % 2 == 0,
-        limited=False,
         now_ms=1_700_000_000_000 + number,
         min_ts_ms=-number,
         max_ts_ms=number,
+        refused=(),
         body=body,
     )
 

@@ -68,6 +68,8 @@ pub struct Batch {
     /// Refused samples (or series without any) by reason.
     pub rejected: [u64; Reason::NAMES.len()],
     pub messages: Vec<String>,
+    /// Series that a limit refused, by their place in the request, ascending.
+    pub refused: Vec<u32>,
     pub new_series: usize,
     /// The registry's generation that the ids are of.
     pub generation: u64,
@@ -79,11 +81,6 @@ impl Batch {
         if self.messages.len() < MAX_MESSAGES {
             self.messages.push(message());
         }
-    }
-
-    #[must_use]
-    pub fn hit_series_limit(&self) -> bool {
-        self.rejected[Reason::SeriesLimit as usize] > 0
     }
 }
 
@@ -104,7 +101,9 @@ thread_local! {
 const UNKNOWN: u32 = u32::MAX;
 const REJECTED: u32 = u32::MAX - 1;
 
-/// Decodes a snappy-compressed remote write request and registers its new series.
+/// Decodes a snappy-compressed remote write request and registers its new series. Those in
+/// `refused` (places in the request, ascending) are refused whatever the limits say: a request of
+/// the WAL is decoded as it was the first time.
 ///
 /// # Errors
 /// The request as a whole is not one; nothing has been registered then.
@@ -113,9 +112,10 @@ pub fn decode(
     body: &[u8],
     version_2: bool,
     limits: &Limits,
+    refused: &[u32],
 ) -> Result<Batch, RequestError> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let result = decode_with(registry, body, version_2, limits, scratch);
+        let result = decode_with(registry, body, version_2, limits, refused, scratch);
         if scratch.body.capacity() > KEEP_BYTES {
             *scratch = Scratch::default();
         }
@@ -128,6 +128,7 @@ fn decode_with(
     body: &[u8],
     version_2: bool,
     limits: &Limits,
+    refused: &[u32],
     scratch: &mut Scratch,
 ) -> Result<Batch, RequestError> {
     let Scratch { body: buffer, parsed, ids } = scratch;
@@ -139,6 +140,11 @@ fn decode_with(
     }
     let mut batch = Batch { generation: registry.generation(), ..Batch::default() };
     look_up(registry, &parsed.series, ids);
+    for place in refused {
+        if let Some(id) = ids.get_mut(*place as usize) {
+            *id = REJECTED;
+        }
+    }
     let source = Source { body: buffer, parsed, version_2 };
     register_unknown(registry, &source, limits, ids, &mut batch);
     collect(&source, limits, ids, &mut batch);
@@ -298,7 +304,7 @@ fn register_unknown(
         return;
     }
     let mut table = registry.table.write();
-    for (id, series) in ids.iter_mut().zip(&source.parsed.series) {
+    for (place, (id, series)) in ids.iter_mut().zip(&source.parsed.series).enumerate() {
         if *id != UNKNOWN {
             continue;
         }
@@ -309,6 +315,9 @@ fn register_unknown(
             }
             Err((reason, message)) => {
                 *id = REJECTED;
+                if matches!(reason, Reason::SeriesLimit | Reason::LabelLimit) {
+                    batch.refused.push(place as u32);
+                }
                 let count = (series.samples.len() + series.blobs.len()).max(1);
                 batch.reject(reason, count, || message);
             }

@@ -92,6 +92,7 @@ impl PyRegistry {
         new_series: usize,
         min_ts: i64,
         max_ts: i64,
+        refused: Vec<u32>,
     ) -> PyResult<PyBatch> {
         let limits = Limits {
             decompressed_bytes,
@@ -102,7 +103,7 @@ impl PyRegistry {
             min_ts,
             max_ts,
         };
-        let batch = py.detach(|| ingest::decode(&self.0, body, version_2, &limits));
+        let batch = py.detach(|| ingest::decode(&self.0, body, version_2, &limits, &refused));
         batch.map(|b| PyBatch(Arc::new(b))).map_err(|e| match e {
             RequestError::TooLarge(_) => TooLargeError::new_err(e.to_string()),
             other => PyValueError::new_err(other.to_string()),
@@ -327,9 +328,10 @@ impl PyBatch {
         self.0.generation
     }
 
+    /// Series that a limit refused, by their place in the request.
     #[getter]
-    fn hit_series_limit(&self) -> bool {
-        self.0.hit_series_limit()
+    fn refused(&self) -> Vec<u32> {
+        self.0.refused.clone()
     }
 
     /// Refused samples by reason; empty when nothing was refused.
