@@ -140,14 +140,22 @@ class PartSet:
 
     def _publish(self, files: Iterable[PartFile]) -> None:
         """Write the manifest, then show the parts to queries. Under the lock."""
-        ordered = tuple(sorted(files, key=_sequence))
-        last = max((file.stats.seq_max for file in ordered), default=0)
-        sequence = max(self._next_sequence, last + 1)
+        ordered = sorted(files, key=_sequence)
         # The files' own names must be durable before the manifest relies on them.
         sync_directory(self._directory)
-        _write_manifest(self._directory, [file.name for file in ordered], sequence)
-        self._next_sequence = sequence
+        names = [file.name for file in ordered]
+        _write_manifest(self._directory, names, self._sequence_after(ordered))
+        self._show(ordered)
+
+    def _show(self, files: Iterable[PartFile]) -> None:
+        """Let queries see these parts. Under the lock."""
+        ordered = tuple(sorted(files, key=_sequence))
+        self._next_sequence = self._sequence_after(ordered)
         self._files = ordered
+
+    def _sequence_after(self, files: Iterable[PartFile]) -> int:
+        last = max((file.stats.seq_max for file in files), default=0)
+        return max(self._next_sequence, last + 1)
 
     def _set_aside(self, path: Path, detail: str) -> None:
         """Move a file into the quarantine and tell. Under the lock."""
@@ -175,7 +183,15 @@ class PartSet:
             leftover = present - set(names)
             leftover |= {path.name for path in self._directory.glob("*.tmp")}
             _unlink(self._directory / name for name in leftover)
-            self._publish(files)
+            if [file.name for file in files] == listed:
+                self._files = tuple(files)
+                return
+            try:
+                self._publish(files)
+            except OSError as error:
+                # A full disk: reads must go on. The next change of the parts publishes again.
+                log.error("cannot write the manifest", extra={"error": str(error)})
+                self._show(files)
 
     def _read_manifest(self) -> list[str] | None:
         """The names of the live parts; None when only the files themselves can tell.
