@@ -22,7 +22,7 @@ from typing import Final
 
 from obsd.durable import records
 from obsd.durable.files import make_directory, sync_directory
-from obsd.model.errors import StorageUnavailableError
+from obsd.model.errors import CorruptDataError, StorageUnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class Wal:
         self._next_number = self._older[-1] + 1 if self._older else 1
         self._closing = False
         self.sync_times = SyncTimes()
+        # Places of replayed segments where acknowledged data was lost to damage.
+        self.damage_count = 0
         self._syncer = threading.Thread(target=self._sync_forever, name="wal-sync", daemon=True)
         self._syncer.start()
 
@@ -102,21 +104,25 @@ class Wal:
     def replay(self) -> Iterator[bytes]:
         """Every record of the segments that were there at the start, oldest first.
 
-        The last segment may end in a torn record, which nobody was told is safe. Damage elsewhere
-        is reported and the segment's rest is skipped: serving what is whole beats not starting.
+        A segment may end in a torn record, which nobody was told is safe. Damage is reported, and
+        what it hit is left out: serving what is whole beats not starting.
         """
         for number in list(self._older):
             path = self._path(number)
             whole_bytes = records.MAGIC_BYTES
-            for record in records.iter_records(path, self._magic, torn_tail_ok=True):
+            for record in records.iter_records(path, self._magic, self._report_damage):
                 whole_bytes = record.end_bytes
                 yield record.payload
-            lost_bytes = path.stat().st_size - whole_bytes
-            if lost_bytes > 0:
+            torn_bytes = path.stat().st_size - whole_bytes
+            if torn_bytes > 0:
                 log.warning(
                     "WAL segment ends in a torn record",
-                    extra={"segment": path.name, "skipped_bytes": lost_bytes},
+                    extra={"segment": path.name, "torn_bytes": torn_bytes},
                 )
+
+    def _report_damage(self, error: CorruptDataError) -> None:
+        self.damage_count += 1
+        log.error("WAL is damaged", extra={"error": str(error)})
 
     def append(self, payload: Sequence[bytes], on_durable: OnDurable) -> None:
         """Write these bytes in a row as one record.

@@ -39,7 +39,7 @@ class SeriesLog:
         self._path = path
         if not path.exists():
             replace_file(path, [MAGIC, *records.frame(_SEED.pack(secrets.randbits(64)))])
-        loaded = records.iter_records(path, MAGIC, torn_tail_ok=True)
+        loaded = records.iter_records(path, MAGIC)
         first = next(loaded, None)
         if first is None or len(first.payload) != _SEED.size:
             raise CorruptDataError(str(path), "no seed record")

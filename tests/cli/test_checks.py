@@ -16,7 +16,7 @@ from obsd.config.option import Address
 from obsd.model.clock import SystemClock
 from obsd.services.data_dir import DataDirLock
 from obsd.services.projects import Projects
-from obsd.tsdb import filenames
+from obsd.durable.wal import segment_name
 from obsd.tsdb.options import EngineOptions
 from tests.api.running_app import running_app
 
@@ -113,7 +113,7 @@ def test_doctor_exits_1_where_something_is_wrong(data_dir) -> None:
     assert good.exit_code == 0, good.output
     assert "project team, parts" in good.output
     wal = data_dir / "projects" / "team" / "metrics" / "wal"
-    (wal / filenames.wal_segment(1)).write_bytes(b"not a log at all")
+    (wal / segment_name(1)).write_bytes(b"not a log at all")
     bad = CliRunner().invoke(doctor, arguments)
     assert bad.exit_code == 1
     assert "problem  project team, WAL segment" in bad.output
