@@ -156,6 +156,33 @@ def test_the_last_write_of_a_time_wins_through_flush_merge_and_kill(tmp_path: Pa
         server.stop()
 
 
+def test_what_a_limit_let_in_survives_a_kill(tmp_path: Path) -> None:
+    """A partly refused request is half an acknowledgement: its stored half must stay."""
+    now_ms = int(time.time() * 1000)
+    environment = {"OBSD_STORAGE__MAX_ACTIVE_SERIES": "5"}
+    server = obsd_server(tmp_path, "--no-self-monitoring", environment=environment)
+    server.start()
+
+    def write(numbers: range, time_ms: int) -> int:
+        series = [({"__name__": "limited", "n": str(n)}, [(time_ms, 1.0)]) for n in numbers]
+        body = write_body(series)
+        return server.request(WRITE_PATH, method="POST", body=body, headers=WRITE_HEADERS).status
+
+    def samples() -> list[int]:
+        found = remote_read(server, {"__name__": "limited"}, now_ms - 10, now_ms)
+        return [len(stored.samples) for stored in found.values()]
+
+    try:
+        assert write(range(10), now_ms - 1) == 400
+        assert samples() == [1] * 5
+        assert write(range(5), now_ms) == 204
+        server.kill()
+        server.start()
+        assert samples() == [2] * 5
+    finally:
+        server.stop()
+
+
 def test_a_stop_under_load_keeps_everything(tmp_path: Path) -> None:
     first_ms = int(time.time() * 1000) - HOUR_MS
     load = Load([Writer(number, first_ms + number) for number in range(WRITERS)])
