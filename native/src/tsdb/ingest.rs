@@ -22,6 +22,9 @@ pub struct Limits {
     pub value_bytes: usize,
     /// New series that may be registered.
     pub new_series: usize,
+    /// Series and bytes of the registry: beyond either, no series is registered.
+    pub registered_series: usize,
+    pub registry_bytes: usize,
     /// Samples before this are too old, after `max_ts` too far in the future.
     pub min_ts: i64,
     pub max_ts: i64,
@@ -92,7 +95,7 @@ struct Scratch {
 }
 
 /// A thread keeps its buffers unless one request made them this large.
-const KEEP_BYTES: usize = 8 << 20;
+const KEEP_BYTES: usize = 16 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -116,7 +119,7 @@ pub fn decode(
 ) -> Result<Batch, RequestError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let result = decode_with(registry, body, version_2, limits, refused, scratch);
-        if scratch.body.capacity() > KEEP_BYTES {
+        if scratch.body.capacity() + scratch.parsed.capacity_bytes() > KEEP_BYTES {
             *scratch = Scratch::default();
         }
         result
@@ -134,9 +137,9 @@ fn decode_with(
     let Scratch { body: buffer, parsed, ids } = scratch;
     remote_write::decompress(body, limits.decompressed_bytes, buffer)?;
     if version_2 {
-        parse_v2(buffer, registry.seed, parsed)?;
+        parse_v2(buffer, registry.seed, limits.decompressed_bytes, parsed)?;
     } else {
-        parse_v1(buffer, registry.seed, parsed)?;
+        parse_v1(buffer, registry.seed, limits.decompressed_bytes, parsed)?;
     }
     let mut batch = Batch { generation: registry.generation(), ..Batch::default() };
     look_up(registry, &parsed.series, ids);
@@ -308,6 +311,11 @@ fn register_unknown(
         if *id != UNKNOWN {
             continue;
         }
+        if !source.version_2 && series.samples.is_empty() && series.blobs.is_empty() {
+            // Nothing to store, and nothing that 1.0 calls an error.
+            *id = REJECTED;
+            continue;
+        }
         match resolve(&mut table, source, series, limits, batch.new_series) {
             Ok((found, new)) => {
                 *id = found;
@@ -326,7 +334,7 @@ fn register_unknown(
 }
 
 /// Spellings of one label set (orders, versions) that are remembered beyond one for each series.
-const MAX_ALIASES: usize = 1 << 20;
+const MAX_ALIASES: usize = 1 << 16;
 
 fn resolve(
     table: &mut SeriesTable,
@@ -357,6 +365,18 @@ fn resolve(
         return Err((
             Reason::SeriesLimit,
             format!("series {} is over the limit of active series", series_text(&labels)),
+        ));
+    }
+    if table.live() >= limits.registered_series || table.size_bytes() >= limits.registry_bytes {
+        return Err((
+            Reason::SeriesLimit,
+            format!(
+                "series {} is over the limit of registered series: there are {} in {} MiB, and \
+                 those that are gone count until their last sample is past the retention",
+                series_text(&labels),
+                table.live(),
+                table.size_bytes() >> 20
+            ),
         ));
     }
     match table.register(&labels, series.fingerprint) {
@@ -441,6 +461,10 @@ fn collect_blobs(
     for blob in &source.parsed.blobs[series.blobs.start as usize..series.blobs.end as usize] {
         let bytes = &source.body[blob.bytes.start as usize..blob.bytes.end as usize];
         let checked = match blob.kind {
+            BlobKind::Histogram if bytes.len() > MAX_HISTOGRAM_BYTES => Err((
+                Reason::InvalidHistogram,
+                format!("histogram has {} bytes, the limit is {MAX_HISTOGRAM_BYTES}", bytes.len()),
+            )),
             BlobKind::Histogram => {
                 histogram::validate(bytes).map_err(|e| (Reason::InvalidHistogram, e.to_string()))
             }
@@ -455,6 +479,9 @@ fn collect_blobs(
         }
     }
 }
+
+/// Ten thousands of buckets: more is an attack on the memory of queries.
+const MAX_HISTOGRAM_BYTES: usize = 1 << 20;
 
 /// OpenMetrics' limit on the names and values of an exemplar's labels together.
 const MAX_EXEMPLAR_RUNES: usize = 128;
@@ -524,6 +551,8 @@ fn take_metadata(registry: &Registry, source: &Source<'_>, ids: &[u32], batch: &
     }
 }
 
+const MAX_FAMILY_BYTES: usize = 1024;
+
 fn metadata_v1(message: &[u8]) -> Option<(&str, Metadata)> {
     let mut family = "";
     let mut metadata = Metadata::default();
@@ -538,7 +567,7 @@ fn metadata_v1(message: &[u8]) -> Option<(&str, Metadata)> {
             _ => {}
         }
     }
-    (!family.is_empty()).then_some((family, metadata))
+    (!family.is_empty() && family.len() <= MAX_FAMILY_BYTES).then_some((family, metadata))
 }
 
 /// Help texts are bounded: each family keeps one in memory.
