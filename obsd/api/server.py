@@ -92,6 +92,7 @@ def build_app(
     application.add_routes(routes)
     application[keys.CONFIG] = config
     application[keys.STATE] = services.state
+    application[keys.AUTHENTICATOR] = services.authenticator
     application[keys.METRICS] = services.metrics
     application[keys.PROJECTS] = services.projects
     application[keys.ARRIVALS] = services.arrivals
