@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from http import HTTPStatus
 from typing import Any
 
 import click
@@ -55,16 +56,52 @@ class StepParameter(click.ParamType[float]):
 
 @click.command()
 @click.argument("expression", metavar="EXPR")
-@click.option("--time", "at_s", type=TimeParameter(), metavar="T", help="When, for one moment.")
-@click.option("--start", "start_s", type=TimeParameter(), metavar="T", help="Where a range begins.")
-@click.option("--end", "end_s", type=TimeParameter(), metavar="T", help="Where it ends.")
-@click.option("--step", "step_s", type=StepParameter(), metavar="D", help="Its resolution.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How."
+    "--time", "at_s", type=TimeParameter(), metavar="T", help="The moment to ask about; now."
 )
-@click.option("--url", envvar="OBSD_URL", default=DEFAULT_URL, show_default=True, help="Where.")
-@click.option("--project", envvar="OBSD_PROJECT", metavar="P", help="Whose data.")
-@click.option("--token", envvar="OBSD_TOKEN", metavar="TOKEN", help="Better set OBSD_TOKEN.")
+@click.option(
+    "--start",
+    "start_s",
+    type=TimeParameter(),
+    metavar="T",
+    help="Where a range begins; an hour before its end.",
+)
+@click.option("--end", "end_s", type=TimeParameter(), metavar="T", help="Where a range ends; now.")
+@click.option(
+    "--step",
+    "step_s",
+    type=StepParameter(),
+    metavar="D",
+    help="Time between a range's points, as 30s; a 120th of the range.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print the answer; a chart is always of a range.",
+)
+@click.option(
+    "--url",
+    envvar="OBSD_URL",
+    metavar="URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    help="Where the server is; OBSD_URL.",
+)
+@click.option(
+    "--project",
+    envvar="OBSD_PROJECT",
+    metavar="P",
+    help="Whose data; OBSD_PROJECT, else the project 'default'.",
+)
+@click.option(
+    "--token",
+    envvar="OBSD_TOKEN",
+    metavar="TOKEN",
+    help="The server's token; better in OBSD_TOKEN, which 'ps' does not show.",
+)
 def query(expression: str, form: str, url: str, project: str, token: str, **times: Any) -> None:  # noqa: ANN401 - click's parameters
     """Ask a running server with PromQL.
 
@@ -119,12 +156,23 @@ def _fail(expression: str, error: ApiError) -> None:
     """Exit with 2 where the query is wrong, showing the place, and with 1 for the rest."""
     found = _PARSE_ERROR.fullmatch(error.message)
     if found is None:
-        click.echo(f"obsd: {error.message}", err=True)
+        click.echo(f"obsd: {error.message}{_hint(error)}", err=True)
         raise SystemExit(1)
     line, column = int(found[1]), int(found[2])
     click.echo(f"obsd: parse error: {found[3]}", err=True)
     click.echo(point_at(expression, line, column), err=True)
     raise SystemExit(2)
+
+
+def _hint(error: ApiError) -> str:
+    """What to do about it here, where the server's sentence speaks to programs."""
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return "; set OBSD_TOKEN to the token"
+    if "maximum resolution" in error.message:
+        return "; a larger --step gives fewer points"
+    if "X-Scope-OrgID" in error.message:
+        return "; --project sets it"
+    return ""
 
 
 def point_at(text: str, line: int, column: int) -> str:

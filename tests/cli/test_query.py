@@ -118,7 +118,7 @@ def test_no_server_is_said_and_exits_1() -> None:
 def test_a_url_of_another_kind_is_refused() -> None:
     result = CliRunner().invoke(query, ["1", "--url", "file:///etc/passwd"])
     assert result.exit_code == 1
-    assert "must begin with http" in result.stderr
+    assert "is not the URL of a server" in result.stderr
 
 
 @pytest.mark.parametrize(
