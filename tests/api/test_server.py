@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import logging
+import re
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -294,13 +298,42 @@ async def test_the_start_page_is_whole_and_asks_nobody_else(tmp_path) -> None:
         answer = await app.get("/", headers={"Host": 'x"><script>:80'})
         page = answer.text
         assert answer.status in {200, 400}
-        assert "<script" not in page
+        assert 'x"><script>' not in page
         answer = await app.get("/")
         policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'none'; style-src 'sha256-")
         assert f"{app.url}/api/v1/write" in answer.text
-        assert "$" not in answer.text.replace("$'", "")
+        assert "$" not in answer.text
         assert "src=" not in answer.text
+        assert "OBSD_TOKEN" not in answer.text  # Only where one is asked for.
+
+
+@pytest.mark.parametrize("tag", ["style", "script"])
+async def test_the_start_pages_policy_allows_its_own_style_and_script(tmp_path, tag) -> None:
+    async with running_app(tmp_path) as app:
+        answer = await app.get("/")
+    [source] = re.findall(f"<{tag}>(.*?)</{tag}>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    assert f"{tag}-src 'sha256-{digest}'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_the_start_pages_figures_stand_where_its_script_looks(tmp_path) -> None:
+    async with running_app(tmp_path) as app:
+        page = (await app.get("/")).text
+    live = page[page.index('<div id="live">') : page.index("</dl>\n</div>")]
+    assert live.count("<dd") == page.count("<dd") > 0
+    assert 'class="state">ready' in live
+    assert "<pre" not in live  # A selection in a snippet must outlive a refresh.
+
+
+async def test_own_metrics_are_as_prometheus_wants_them(tmp_path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.write([({"__name__": "a"}, [(1000, 1.0)])])
+        text = (await app.get("/metrics")).body
+    checked = await asyncio.to_thread(
+        subprocess.run, ["promtool", "check", "metrics"], input=text, capture_output=True
+    )
+    assert checked.returncode == 0, checked.stderr.decode() + checked.stdout.decode()
 
 
 async def test_metrics_are_exposition_text(tmp_path) -> None:
