@@ -56,6 +56,8 @@ class _Segment:
     size_bytes: int
     # Bytes that a failed write or sync may have left in an unknown state: write no more here.
     broken: bool = False
+    # What a failed sync left unsafe lies before everything that comes later: no more is safe.
+    sync_failed: bool = False
     waiting: list[OnDurable] = field(default_factory=list)
 
 
@@ -203,12 +205,14 @@ class Wal:
         """Delete the ended segments up to this one: parts hold what they held."""
         with self._state:
             gone = [n for n in self._older if n <= number]
-            self._older = [n for n in self._older if n > number]
+        # Oldest first, and none before those it follows are gone: replayed without the later
+        # ones, an older segment would undo what they overwrote.
         for n in gone:
             path = self._path(n)
             size_bytes = path.stat().st_size
             path.unlink()
             with self._state:
+                self._older.remove(n)
                 self._older_bytes -= size_bytes
         if gone:
             sync_directory(self._directory)
@@ -238,11 +242,13 @@ class Wal:
         started_s = time.perf_counter()
         failure: Exception | None = None
         try:
+            if segment.sync_failed:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             os.fdatasync(segment.fd)
         except OSError as error:
             # After a failed sync the kernel may have dropped the pages: nothing of this segment
             # that is not synced yet can be trusted, whatever a later sync says.
-            segment.broken = True
+            segment.broken = segment.sync_failed = True
             failure = StorageUnavailableError(f"cannot sync the WAL: {error.strerror}")
             log.error("WAL sync failed", extra={"segment": segment.path.name})
         self.sync_times.observe(time.perf_counter() - started_s)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from obsd import _native
 from obsd.durable.files import make_directory
@@ -99,9 +100,11 @@ class DecodeLimits:
     name_bytes: int
     value_bytes: int
     new_series: int
+    registered_series: int
+    registry_bytes: int
 
 
-_NO_LIMITS = DecodeLimits(1 << 40, 1 << 30, 1 << 40, 1 << 40, 1 << 40)
+_NO_LIMITS = DecodeLimits(1 << 40, 1 << 30, 1 << 40, 1 << 40, 1 << 40, 1 << 40, 1 << 40)
 """For replay: the limits of the time when the request came are in its record."""
 
 
@@ -138,13 +141,14 @@ class MetricsEngine:
         self._directory = directory
         self._options = options
         self._clock = clock
-        self._series = SeriesLog(directory / filenames.SERIES)
-        self._registry = self._series.registry
-        self._metadata = MetadataFile(directory / filenames.METADATA, self._registry)
         self._parts = PartSet.open(
             directory / filenames.PARTS_DIRECTORY, directory / filenames.QUARANTINE_DIRECTORY
         )
+        self._series = SeriesLog(directory / filenames.SERIES, self._parts.last_series_id())
+        self._registry = self._series.registry
+        self._metadata = MetadataFile(directory / filenames.METADATA, self._registry)
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
+        self._closed = False  # Written under the write lock.
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._merge_lock = threading.Lock()
@@ -162,7 +166,11 @@ class MetricsEngine:
     def open(directory: Path, options: EngineOptions, clock: Clock) -> MetricsEngine:
         """Open a directory, making it if need be, and replay its WAL."""
         engine = MetricsEngine(directory, options, clock)
-        engine._replay()
+        try:
+            engine._replay()
+        except BaseException:
+            engine._release()
+            raise
         return engine
 
     # Writing
@@ -172,12 +180,12 @@ class MetricsEngine:
 
         When this returns, queries see its samples. `on_durable(None)` is called from another
         thread once the disk has them, or with the error that prevents that; only then may the
-        request be acknowledged.
+        request be acknowledged. Where nothing is to be stored, it is called from this thread.
 
         Raises:
             UndecodableError: it is not such a request; nothing was stored.
             TooLargeError: it decompresses to more than the limit.
-            OverloadedError: the head is full; nothing was stored.
+            OverloadedError: the head is full, or the engine is closed; nothing was stored.
             StorageUnavailableError: the disk refuses; nothing was stored.
         """
         now_ms = self._clock.now_ms()
@@ -188,18 +196,24 @@ class MetricsEngine:
         request = WalRecord(version_2, now_ms, min_ts_ms, max_ts_ms, (), body)
         batch = self._decode(request, self._limits())
         with self._write_lock:
+            if self._closed:
+                raise OverloadedError("the metrics engine is closed")
             if batch.generation != self._registry.generation:
                 # Series were removed since: some that the batch names may be gone.
                 batch = self._decode(request, self._limits())
             if batch.refused:
                 request = dataclasses.replace(request, refused=tuple(batch.refused))
-            self._wal.append(request.encode(), on_durable)
-            return self._apply(batch)
+            if batch.samples or batch.blobs or batch.metadata:
+                self._wal.append(request.encode(), on_durable)
+                return self._apply(batch)
+            outcome = self._apply(batch)
+        on_durable(None)
+        return outcome
 
     def _acceptable_times(self, now_ms: int) -> tuple[int, int]:
         retention_ms = self._options.retention_ms
-        oldest_ms = -_FOREVER_MS if retention_ms is None else now_ms - retention_ms
-        return oldest_ms, now_ms + self._options.max_future_ms
+        oldest_ms = _FOREVER_MS if retention_ms is None else retention_ms - now_ms
+        return -min(oldest_ms, _FOREVER_MS), now_ms + self._options.max_future_ms
 
     def _active_series(self) -> int:
         """Series with samples in the head, or in the last one while the new one fills up."""
@@ -217,6 +231,8 @@ class MetricsEngine:
             options.max_label_name_bytes,
             options.max_label_value_bytes,
             max(0, options.max_active_series - self._active_series()),
+            options.max_registered_series,
+            options.max_registry_bytes,
         )
 
     def _decode(self, request: WalRecord, limits: DecodeLimits) -> _native.Batch:
@@ -232,6 +248,8 @@ class MetricsEngine:
                 request.min_ts_ms,
                 request.max_ts_ms,
                 request.refused,
+                limits.registered_series,
+                limits.registry_bytes,
             )
         except _native.TooLargeError as error:
             raise TooLargeError("decompressed body", limits.decompressed_bytes) from error
@@ -291,12 +309,15 @@ class MetricsEngine:
     # Storing
 
     def flush_due(self) -> bool:
-        """Whether the head is large or old enough for a flush."""
+        """Whether the head or the WAL is large or old enough for a flush."""
         head, options = self._heads[-1], self._options
         if len(self._heads) > 1:  # A flush has failed.
             return True
-        return not head.is_empty and (
-            head.samples >= options.flush_samples
+        # The WAL may hold metadata alone.
+        wal_bytes = self._wal.size_bytes
+        return not (head.is_empty and wal_bytes == 0) and (
+            wal_bytes >= options.flush_wal_bytes
+            or head.samples >= options.flush_samples
             or head.size_bytes >= options.flush_bytes
             or self._clock.now_ms() - self._head_since_ms >= options.flush_interval_ms
         )
@@ -374,12 +395,14 @@ class MetricsEngine:
     def apply_retention(self) -> int:
         """Delete the parts that are wholly too old; returns how many.
 
-        Series that nothing refers to any more are forgotten along with them.
+        Series that nothing refers to any more are forgotten along with them, and when there are
+        many: some never had a sample that was kept.
         """
         with self._flush_lock, self._merge_lock:
             now_ms, retention_ms = self._clock.now_ms(), self._options.retention_ms
             removed = apply_retention(self._parts, now_ms, retention_ms)
-            if removed:
+            crowded = 2 * self._registry.series_count > self._options.max_registered_series
+            if removed or crowded:
                 self._forget_unused_series()
             return removed
 
@@ -388,13 +411,20 @@ class MetricsEngine:
         return drop_before_ms(self._clock.now_ms(), retention_ms)
 
     def _forget_unused_series(self) -> None:
+        """Under the locks of flushes and merges, so that no part is added meanwhile."""
+        in_parts = self._read_parts_ids()
         with self._write_lock:
-            used = [head.ids() for head in self._heads]
-            used += [np.array(f.part.series_ids(), np.uint32) for f in self._parts.files]
-            ids = np.unique(np.concatenate(used))
+            ids = np.unique(np.concatenate([in_parts, *(head.ids() for head in self._heads)]))
             # Rewriting the log costs as much as what stays: worth it for a good share only.
             if len(ids) < _FORGET_BELOW * self._registry.series_count:
                 self._series.forget_all_but(ids)
+
+    def _read_parts_ids(self) -> npt.NDArray[np.uint32]:
+        """Ids of the series in any part."""
+        ids = np.empty(0, np.uint32)
+        for file in self._parts.files:
+            ids = np.union1d(ids, np.array(file.part.series_ids(), np.uint32))
+        return ids
 
     # Reading
 
@@ -414,8 +444,12 @@ class MetricsEngine:
             CorruptDataError: damage that no part is to blame for.
         """
         while True:
+            generation = self._registry.generation
             try:
-                return read(self._sources())
+                result = read(self._sources())
+                # Where series were forgotten meanwhile, ids may have lost their labels.
+                if generation == self._registry.generation:
+                    return result
             except _native.CorruptError as error:
                 path, detail = error.args
                 if not self._parts.quarantine(Path(path), detail):
@@ -441,9 +475,13 @@ class MetricsEngine:
         start_ms: int,
         end_ms: int,
         limit: int | None = None,
+        budget: QueryBudget | None = None,
     ) -> list[Labels]:
         """Label sets, sorted, of series with samples in the range that any selector matches."""
-        return self._read(lambda s: self._reader.series(s, matcher_sets, start_ms, end_ms, limit))
+        spend = budget or QueryBudget()
+        return self._read(
+            lambda s: self._reader.series(s, matcher_sets, start_ms, end_ms, limit, spend)
+        )
 
     def label_names(
         self,
@@ -451,9 +489,13 @@ class MetricsEngine:
         start_ms: int,
         end_ms: int,
         limit: int | None = None,
+        budget: QueryBudget | None = None,
     ) -> list[str]:
         """Label names, sorted, of those series."""
-        names = self._read(lambda s: self._reader.label_names(s, matcher_sets, start_ms, end_ms))
+        spend = budget or QueryBudget()
+        names = self._read(
+            lambda s: self._reader.label_names(s, matcher_sets, start_ms, end_ms, spend)
+        )
         return names[:limit]
 
     def label_values(
@@ -463,18 +505,27 @@ class MetricsEngine:
         start_ms: int,
         end_ms: int,
         limit: int | None = None,
+        budget: QueryBudget | None = None,
     ) -> list[str]:
         """Values, sorted, of one label on those series."""
+        spend = budget or QueryBudget()
         values = self._read(
-            lambda s: self._reader.label_values(s, name, matcher_sets, start_ms, end_ms)
+            lambda s: self._reader.label_values(s, name, matcher_sets, start_ms, end_ms, spend)
         )
         return values[:limit]
 
     def exemplars(
-        self, matcher_sets: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+        self,
+        matcher_sets: Sequence[Sequence[Matcher]],
+        start_ms: int,
+        end_ms: int,
+        budget: QueryBudget | None = None,
     ) -> list[tuple[Labels, list[Exemplar]]]:
         """Exemplars, by time, of each series that any selector matches and that has some."""
-        return self._read(lambda s: self._reader.exemplars(s, matcher_sets, start_ms, end_ms))
+        spend = budget or QueryBudget()
+        return self._read(
+            lambda s: self._reader.exemplars(s, matcher_sets, start_ms, end_ms, spend)
+        )
 
     def metadata(self, metric: str | None = None) -> dict[str, Metadata]:
         """What senders said about metric families, or about one."""
@@ -528,5 +579,12 @@ class MetricsEngine:
                 self.flush()
         except StorageUnavailableError as error:
             log.warning("closing without a flush", extra={"error": str(error)})
+        with self._write_lock:
+            self._closed = True
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of the files."""
         self._wal.close()
-        self._series.close()
+        with self._flush_lock:
+            self._series.close()

@@ -94,6 +94,11 @@ class PartSet:
         """A snapshot in ascending sequence: of equal timestamps, later parts win."""
         return self._files
 
+    def last_series_id(self) -> int:
+        """The highest id of a series in any part; -1 when there is none."""
+        ids = (file.part.last_id for file in self._files)
+        return max((i for i in ids if i is not None), default=-1)
+
     def next_sequence(self) -> int:
         """The sequence of the next flush: above every one that was ever published."""
         with self._lock:
@@ -128,14 +133,23 @@ class PartSet:
     def quarantine(self, path: Path, detail: str) -> bool:
         """Set a damaged part aside; false when it is no longer live.
 
-        Its file is kept for whoever wants to rescue something from it.
+        Its file is kept for whoever wants to rescue something from it. A full disk, which may keep
+        it from being moved, does not keep the other parts from being read.
         """
         with self._lock:
-            damaged = [file for file in self._files if file.path == path]
-            if not damaged:
+            kept = [file for file in self._files if file.path != path]
+            if len(kept) == len(self._files):
                 return False
-            self._publish([file for file in self._files if file.path != path])
-            self._set_aside(path, detail)
+            try:
+                # First: a file that no manifest names would be removed at the next start.
+                self._set_aside(path, detail)
+                self._publish(kept)
+            except OSError as error:
+                log.error(
+                    "damaged part left out",
+                    extra={"path": str(path), "error": f"{detail}; {error}"},
+                )
+                self._show(kept)
         return True
 
     def _publish(self, files: Iterable[PartFile]) -> None:

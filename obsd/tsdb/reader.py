@@ -31,7 +31,7 @@ _CELLS_A_SLICE: Final = 2_000_000
 
 _SERIES_A_SLICE: Final = 4_096
 
-_CACHED_LABELS: Final = 100_000
+_CACHED_LABELS: Final = 32_768
 
 
 class _LabelCache:
@@ -183,9 +183,15 @@ class Reader:
         start_ms: int,
         end_ms: int,
         limit: int | None,
+        budget: QueryBudget,
     ) -> list[Labels]:
-        ids = self._with_samples(sources, self.ids(matcher_sets), start_ms, end_ms)
-        return self._labels.get(ids[:limit])
+        found: list[Labels] = []
+        for piece in _slices(self.ids(matcher_sets), _SERIES_A_SLICE):
+            budget.check()
+            found += self._labels.get(self._with_samples(sources, piece, start_ms, end_ms))
+            if limit is not None and len(found) >= limit:
+                break
+        return found[:limit]
 
     def label_names(
         self,
@@ -193,8 +199,9 @@ class Reader:
         matcher_sets: Sequence[Sequence[Matcher]],
         start_ms: int,
         end_ms: int,
+        budget: QueryBudget,
     ) -> list[str]:
-        ids = self._with_samples(sources, self.ids(matcher_sets), start_ms, end_ms)
+        ids = self._checked_with_samples(sources, matcher_sets, start_ms, end_ms, budget)
         return self._registry.label_names(ids)
 
     def label_values(
@@ -204,9 +211,26 @@ class Reader:
         matcher_sets: Sequence[Sequence[Matcher]],
         start_ms: int,
         end_ms: int,
+        budget: QueryBudget,
     ) -> list[str]:
-        ids = self._with_samples(sources, self.ids(matcher_sets), start_ms, end_ms)
+        ids = self._checked_with_samples(sources, matcher_sets, start_ms, end_ms, budget)
         return self._registry.label_values(name, ids)
+
+    def _checked_with_samples(
+        self,
+        sources: list[Source],
+        matcher_sets: Sequence[Sequence[Matcher]],
+        start_ms: int,
+        end_ms: int,
+        budget: QueryBudget,
+    ) -> Ids:
+        """Looking whether a series has samples may read its chunks, so this is what takes long."""
+        found = []
+        for piece in _slices(self.ids(matcher_sets), _SERIES_A_SLICE):
+            budget.check()
+            found.append(self._with_samples(sources, piece, start_ms, end_ms))
+        budget.check()
+        return _joined(found, np.uint32)
 
     def exemplars(
         self,
@@ -214,15 +238,18 @@ class Reader:
         matcher_sets: Sequence[Sequence[Matcher]],
         start_ms: int,
         end_ms: int,
+        budget: QueryBudget,
     ) -> list[tuple[Labels, list[Exemplar]]]:
-        ids = self.ids(matcher_sets)
-        offsets, _, messages = _native.select_blobs(sources, ids, "exemplar", start_ms, end_ms)
-        having = np.flatnonzero(np.diff(offsets))
-        labels = self._labels.get(ids[having])
-        return [
-            (of, [decode_exemplar(m) for m in messages[offsets[i] : offsets[i + 1]]])
-            for i, of in zip(having.tolist(), labels, strict=True)
-        ]
+        found: list[tuple[Labels, list[Exemplar]]] = []
+        for ids in _slices(self.ids(matcher_sets), _SERIES_A_SLICE):
+            offsets, _, messages = _native.select_blobs(sources, ids, "exemplar", start_ms, end_ms)
+            budget.charge(len(messages))
+            having = np.flatnonzero(np.diff(offsets))
+            found += (
+                (of, [decode_exemplar(m) for m in messages[offsets[i] : offsets[i + 1]]])
+                for i, of in zip(having.tolist(), self._labels.get(ids[having]), strict=True)
+            )
+        return found
 
     def metadata(self, metric: str | None) -> dict[str, Metadata]:
         return {
