@@ -87,6 +87,7 @@ class Reader:
         end_ms: int,
         budget: QueryBudget,
     ) -> Columns:
+        start_ms, end_ms = _in_range(start_ms), _in_range(end_ms)
         ids = self._with_samples(sources, self.ids([matchers]), start_ms, end_ms)
         offsets, timestamps, values, charged = _empty_offsets(), [], [], 0
         for piece in _slices(ids, _SERIES_A_SLICE):
@@ -240,6 +241,7 @@ class Reader:
         end_ms: int,
         budget: QueryBudget,
     ) -> list[tuple[Labels, list[Exemplar]]]:
+        start_ms, end_ms = _in_range(start_ms), _in_range(end_ms)
         found: list[tuple[Labels, list[Exemplar]]] = []
         for ids in _slices(self.ids(matcher_sets), _SERIES_A_SLICE):
             offsets, _, messages = _native.select_blobs(sources, ids, "exemplar", start_ms, end_ms)
@@ -274,7 +276,12 @@ class Reader:
 
     @staticmethod
     def _with_samples(sources: list[Source], ids: Ids, start_ms: int, end_ms: int) -> Ids:
-        return _native.with_samples(sources, ids, start_ms, end_ms)
+        return _native.with_samples(sources, ids, _in_range(start_ms), _in_range(end_ms))
+
+
+def _in_range(time_ms: int) -> int:
+    """The nearest time that 64 bits hold: no sample is beyond."""
+    return min(max(time_ms, -(2**63)), 2**63 - 1)
 
 
 def _by_count(entry: tuple[str, int]) -> tuple[int, str]:

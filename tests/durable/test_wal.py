@@ -157,3 +157,54 @@ def test_a_failed_sync_is_told_and_its_segment_is_left(
     assert durable.wait_for(2)[1] is None
     assert wal.segment_count == 2
     wal.close()
+
+
+def test_after_a_failed_sync_nothing_more_of_its_segment_is_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = Wal(tmp_path, MAGIC)
+    durable = Durable()
+    syncing, appended = threading.Event(), threading.Event()
+    real_sync = os.fdatasync
+
+    def fails_once(fd: int) -> None:
+        if not appended.is_set():
+            syncing.set()
+            assert appended.wait(timeout=10)
+            raise OSError(5, "Input/output error")
+        real_sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", fails_once)
+    wal.append(WalRecord(False, 1, 0, 9, (), b"lost").encode(), durable)
+    assert syncing.wait(timeout=10)
+    # Into the same segment, whose sync succeeds, while what comes before is not on the disk.
+    wal.append(WalRecord(False, 2, 0, 9, (), b"behind it").encode(), durable)
+    appended.set()
+    assert [type(e) for e in durable.wait_for(2)] == [StorageUnavailableError] * 2
+    wal.append(WalRecord(False, 3, 0, 9, (), b"elsewhere").encode(), durable)
+    assert durable.wait_for(3)[2] is None
+    assert wal.segment_count == 2
+    wal.close()
+
+
+def test_a_segment_is_deleted_before_those_that_came_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = Wal(tmp_path, MAGIC)
+    durable = Durable()
+    covered = []
+    for n in range(2):
+        wal.append(WalRecord(False, n, 0, 9, (), b"body").encode(), durable)
+        covered.append(wal.rotate())
+
+    def refuses(path: Path) -> None:
+        raise OSError(5, f"Input/output error: {path}")
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    with pytest.raises(OSError, match="0000000001"):
+        wal.delete_through(covered[0])
+    monkeypatch.undo()
+    wal.delete_through(covered[1])
+    assert list(tmp_path.iterdir()) == []
+    assert wal.size_bytes == 0
+    wal.close()
