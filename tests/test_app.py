@@ -189,6 +189,17 @@ def test_an_address_of_another_machine_is_not_said_to_be_in_use(tmp_path) -> Non
     assert "stop what" not in done.stderr
 
 
+def test_damage_that_keeps_the_server_from_starting_is_said_with_a_way_out(tmp_path) -> None:
+    with serve(tmp_path, "--no-self-monitoring") as server:
+        assert server.stop() == 0
+    [registry] = (tmp_path / "data").rglob("metrics/series")
+    registry.write_bytes(b"not a registry at all")
+    done = obsd("serve", "--data-dir", tmp_path / "data", "--listen", "127.0.0.1:0")
+    assert done.returncode == 1
+    assert f"obsd: corrupt {registry}: " in done.stderr
+    assert "'obsd doctor' shows what else is damaged" in done.stderr
+
+
 def test_files_of_others_in_the_data_directory_are_said_to_be(tmp_path) -> None:
     metrics = tmp_path / "data" / "projects" / "default" / "metrics"
     metrics.mkdir(parents=True)

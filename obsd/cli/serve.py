@@ -41,11 +41,18 @@ def serve(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - c
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from obsd.app import StartError, run
-    from obsd.model.errors import ObsdError
+    from obsd.model.errors import CorruptDataError, ObsdError
     from obsd.services.data_dir import DataDirError
 
     try:
         run(config)
+    except CorruptDataError as error:
+        click.echo(
+            f"obsd: {error}; 'obsd doctor' shows what else is damaged: restore the file from a"
+            " backup, or start with another --data-dir",
+            err=True,
+        )
+        raise SystemExit(1) from None
     except (StartError, DataDirError, ObsdError) as error:
         click.echo(f"obsd: {error}", err=True)
         raise SystemExit(1) from None
