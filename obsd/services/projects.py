@@ -5,6 +5,7 @@ The project's id is the directory's name, so ids are checked before they touch a
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from typing import Final
 from obsd.model.clock import Clock
 from obsd.model.errors import BadInputError, OverloadedError
 from obsd.tsdb.engine import MetricsEngine
+from obsd.tsdb.head_memory import HeadMemory
 from obsd.tsdb.options import EngineOptions
+
+log = logging.getLogger(__name__)
 
 DEFAULT_PROJECT: Final = "default"
 PROJECTS_DIRECTORY: Final = "projects"
@@ -49,11 +53,12 @@ class Projects:
         self._clock = clock
         self._max_projects = max_projects
         self._engines: dict[str, MetricsEngine] = {}
+        self._memory = HeadMemory()
         self._opening = threading.Lock()
         self._closed = False
 
     def engine(self, project_id: str) -> MetricsEngine:
-        """A project's metrics engine.
+        """A project's metrics engine; for writing, since a new project is made.
 
         Raises:
             InvalidProjectIdError: no project can have this id.
@@ -66,6 +71,24 @@ class Projects:
         """The engine if it is open already; never blocks."""
         return self._engines.get(project_id)
 
+    def existing(self, project_id: str) -> MetricsEngine | None:
+        """The engine of a project that has been written to; None, and nothing made, for others.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+            OverloadedError: everything is closed.
+        """
+        if (engine := self._engines.get(project_id)) is not None:
+            return engine
+        if not is_project_id(project_id):
+            raise InvalidProjectIdError(project_id)
+        if not self._closed and not self._directory_of(project_id).is_dir():
+            return None
+        return self._open(project_id)
+
+    def _directory_of(self, project_id: str) -> Path:
+        return self._directory / project_id / METRICS_DIRECTORY
+
     def _open(self, project_id: str) -> MetricsEngine:
         if not is_project_id(project_id):
             raise InvalidProjectIdError(project_id)
@@ -74,14 +97,14 @@ class Projects:
                 return engine
             if self._closed:
                 raise OverloadedError("the server is shutting down")
-            directory = self._directory / project_id / METRICS_DIRECTORY
+            directory = self._directory_of(project_id)
             if not directory.is_dir() and len(self.on_disk()) >= self._max_projects:
                 raise OverloadedError(
                     f"project {project_id} would be one more than the limit of "
                     f"{self._max_projects} projects",
                     retry_after_s=60,
                 )
-            engine = MetricsEngine.open(directory, self._options, self._clock)
+            engine = MetricsEngine.open(directory, self._options, self._clock, self._memory)
             self._engines[project_id] = engine
             return engine
 
@@ -105,5 +128,9 @@ class Projects:
         with self._opening:
             self._closed = True
             engines, self._engines = self._engines, {}
-        for engine in engines.values():
-            engine.close()
+        for project_id, engine in engines.items():
+            try:
+                engine.close()
+            except Exception:
+                # The others must flush all the same; what this one holds is in its WAL.
+                log.exception("cannot close a project", extra={"project": project_id})

@@ -44,6 +44,7 @@ from obsd.model.metadata import Metadata
 from obsd.model.samples import Columns, Matrix, RollupSpec
 from obsd.tsdb import filenames
 from obsd.tsdb.compaction import FLUSHED, CompactionOptions, compact_once
+from obsd.tsdb.head_memory import HeadMemory
 from obsd.tsdb.metadata_file import MetadataFile
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.parts import PartSet
@@ -135,7 +136,9 @@ class WorkCounters:
 class MetricsEngine:
     """One project's samples."""
 
-    def __init__(self, directory: Path, options: EngineOptions, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, options: EngineOptions, clock: Clock, memory: HeadMemory
+    ) -> None:
         """Use `open`."""
         make_directory(directory)
         self._directory = directory
@@ -156,6 +159,8 @@ class MetricsEngine:
         # one reference.
         self._heads: tuple[_native.Head, ...] = (_native.Head(),)
         self._head_since_ms = clock.now_ms()
+        self._memory = memory
+        memory.add(id(self), self._head_bytes)
         self.counters = WriteCounters()
         self._work = WorkCounters()
         self._compaction = CompactionOptions(partition_ms=options.partition_ms)
@@ -163,9 +168,14 @@ class MetricsEngine:
         self._reader = Reader(self._registry)
 
     @staticmethod
-    def open(directory: Path, options: EngineOptions, clock: Clock) -> MetricsEngine:
-        """Open a directory, making it if need be, and replay its WAL."""
-        engine = MetricsEngine(directory, options, clock)
+    def open(
+        directory: Path, options: EngineOptions, clock: Clock, memory: HeadMemory | None = None
+    ) -> MetricsEngine:
+        """Open a directory, making it if need be, and replay its WAL.
+
+        Engines with one `memory` share the limit of their heads' size.
+        """
+        engine = MetricsEngine(directory, options, clock, memory or HeadMemory())
         try:
             engine._replay()
         except BaseException:
@@ -189,7 +199,7 @@ class MetricsEngine:
             StorageUnavailableError: the disk refuses; nothing was stored.
         """
         now_ms = self._clock.now_ms()
-        if self._head_bytes() > self._options.max_head_bytes:
+        if self._memory.total_bytes() > self._options.max_head_bytes:
             raise OverloadedError("the metrics head is full: flushing does not keep up")
         min_ts_ms, max_ts_ms = self._acceptable_times(now_ms)
         version_2 = wire is Wire.REMOTE_WRITE_2
@@ -320,7 +330,14 @@ class MetricsEngine:
             or head.samples >= options.flush_samples
             or head.size_bytes >= options.flush_bytes
             or self._clock.now_ms() - self._head_since_ms >= options.flush_interval_ms
+            or self._crowds_others()
         )
+
+    def _crowds_others(self) -> bool:
+        """Whether the heads of all engines take half of what they may, and this one much of it."""
+        if self._memory.total_bytes() < self._options.max_head_bytes // 2:
+            return False
+        return self._head_bytes() >= self._memory.mean_bytes()
 
     def flush(self) -> None:
         """Turn what has been written so far into a part, and delete the WAL that it covers.
@@ -585,6 +602,7 @@ class MetricsEngine:
 
     def _release(self) -> None:
         """Let go of the files."""
+        self._memory.remove(id(self))
         self._wal.close()
         with self._flush_lock:
             self._series.close()

@@ -23,8 +23,9 @@ class EngineOptions:
             that many again, so this bounds the time to ready.
         flush_bytes: a head of this size is due for a flush.
         flush_interval_ms: a head of this age is due for a flush.
-        max_head_bytes: writes wait outside (503) while heads take this much memory. The registry
-            may take as much again, beyond which no series is registered.
+        max_head_bytes: writes wait outside (503) while heads take this much memory, those of all
+            engines together. The registry of one may take as much again, beyond which it registers
+            no series.
         partition_ms: the time that one partition of parts covers.
     """
 

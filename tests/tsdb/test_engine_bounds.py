@@ -11,9 +11,11 @@ import cramjam
 import pytest
 
 from obsd.model.budget import QueryBudget
-from obsd.model.errors import TooLargeError
+from obsd.model.clock import ManualClock
+from obsd.model.errors import OverloadedError, TooLargeError
 from obsd.model.samples import STALE_NAN_BITS, RollupSpec
 from obsd.tsdb.engine import MetricsEngine
+from obsd.tsdb.head_memory import HeadMemory
 from tests.tsdb.test_engine import ALL, DAY_MS, NOW_MS, OPTIONS, Lab, series
 
 METADATA = b"\x1a\x05\x08\x01\x12\x01m"  # MetricMetadata{type: counter, metric_family_name: "m"}
@@ -159,3 +161,26 @@ def test_times_at_the_ends_of_what_there_is(bounded: Lab) -> None:
                 for function in ("instant", "rate", "deriv", "resets", "last_over_time"):
                     spec = RollupSpec(function, start_ms, start_ms, far, window_ms, offset_ms)
                     bounded.engine.rollup(ALL, spec, QueryBudget())
+
+
+def test_heads_of_all_engines_share_one_limit(tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, max_head_bytes=8 << 20)
+    memory, clock = HeadMemory(), ManualClock(NOW_MS)
+    labs = [Lab(tmp_path / str(n)) for n in range(3)]
+    for lab in labs:
+        lab.engine.close()
+        lab.engine = MetricsEngine.open(lab.directory, options, clock, memory)
+    large, idle, other = labs
+    large.write(*((series(f"m{n}"), [(NOW_MS, 1.0)]) for n in range(120_000)))
+    other.write((series("m"), [(NOW_MS, 1.0)]))
+    assert large.engine.flush_due()
+    assert not idle.engine.flush_due()
+    assert not other.engine.flush_due()
+    other.write(*((series(f"m{n}"), [(NOW_MS, 1.0)]) for n in range(40_000)))
+    with pytest.raises(OverloadedError, match="head is full"):
+        idle.write((series("m"), [(NOW_MS, 1.0)]))
+    large.engine.flush()
+    idle.write((series("m"), [(NOW_MS, 1.0)]))
+    for lab in labs:
+        lab.engine.close()
+    assert memory.total_bytes() == 0
