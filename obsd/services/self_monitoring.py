@@ -45,6 +45,7 @@ class LastCollection:
 
     time_ms: int = 0
     samples: int = 0
+    seconds: float = 0.0
     is_up: bool = False
     error: str = ""
 
@@ -88,14 +89,15 @@ class SelfMonitoring:
             await self._end_vanished(source.job, series_of(text), now_ms)
         except Exception as error:  # noqa: BLE001 - the edge: any failure means that it is down
             self._report(source.job, error)
+            last.time_ms, last.seconds = now_ms, time.perf_counter() - begun_s
             last.is_up, last.error = False, f"{type(error).__name__}: {error}"
             await self._try_to_store_down(source.job, now_ms)
             return
         self._telemetry.collections.labels("success").inc()
         if last.error:
             log.info("self-monitoring works again", extra={"job": source.job})
-        self.last[source.job] = LastCollection(now_ms, count, is_up=True)
         seconds = time.perf_counter() - begun_s
+        self.last[source.job] = LastCollection(now_ms, count, seconds, is_up=True)
         await self._store(
             source.job, scrape_report(up=True, samples=count, seconds=seconds), now_ms
         )

@@ -21,6 +21,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from obsd.api.access_log import SparseLog, redact
 from obsd.api.auth import open_authenticator
+from obsd.api.edge import HOT_PATHS
 from obsd.api.errors import render_text
 from obsd.api.server import Services, build_app, serving_runner
 from obsd.api.state import Phase, ServerState
@@ -28,7 +29,7 @@ from obsd.config import Config
 from obsd.model.errors import OverloadedError
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
-from tests.api.running_app import running_app
+from tests.api.running_app import WRITE_1, running_app
 
 
 class Handlers:
@@ -280,6 +281,26 @@ def test_refused_writes_are_logged_once_a_second_with_their_number(caplog) -> No
             now_s[0] = moment_s
             sparse.log_request(request, web.Response(status=503), 0.001)
     assert [getattr(line, "suppressed", 0) for line in caplog.records] == [0, 2]
+
+
+@pytest.mark.parametrize("path", ["/-/ready", "/ready"])
+async def test_waiting_for_readiness_fills_no_log(server, caplog, path: str) -> None:
+    server.services.state.phase = Phase.REPLAYING
+    with caplog.at_level(logging.INFO, "obsd.access"):
+        async with server.session.get(path) as response:
+            assert response.status == 503
+        async with server.session.get("/ok") as response:
+            assert response.status == 503
+    assert [r.path for r in caplog.records if r.name == "obsd.access"] == ["/ok"]
+
+
+async def test_every_address_of_remote_write_takes_the_short_way(tmp_path) -> None:
+    async with running_app(tmp_path) as app:
+        for path in sorted(HOT_PATHS):
+            answer = await app.post(path, b"", headers=WRITE_1)
+            assert answer.status == 400
+            assert "Vary" not in answer.headers, path
+    assert {"/prometheus/api/v1/write", "/api/v1/prom/remote/write"} <= HOT_PATHS
 
 
 async def test_requests_are_logged_with_their_fields(server, caplog) -> None:
