@@ -149,6 +149,7 @@ fn decode_with(
         }
     }
     let source = Source { body: buffer, parsed, version_2 };
+    refuse_bad_metadata(&source, ids, &mut batch);
     register_unknown(registry, &source, limits, ids, &mut batch);
     collect(&source, limits, ids, &mut batch);
     take_metadata(registry, &source, ids, &mut batch);
@@ -166,6 +167,23 @@ fn look_up(registry: &Registry, series: &[Series], ids: &mut Vec<u32>) {
             table.fingerprints.prefetch(next.fingerprint);
         }
         ids.push(table.fingerprints.get(one.fingerprint).unwrap_or(UNKNOWN));
+    }
+}
+
+/// Refuses the series of a 2.0 request whose metadata refers to symbols that are not there.
+fn refuse_bad_metadata(source: &Source<'_>, ids: &mut [u32], batch: &mut Batch) {
+    let symbols = source.parsed.symbols.len();
+    for (id, series) in ids.iter_mut().zip(&source.parsed.series) {
+        let Some((_, help, unit)) = series.metadata else { continue };
+        let last = help.max(unit);
+        if *id != REJECTED && last as usize >= symbols {
+            *id = REJECTED;
+            let count = (series.samples.len() + series.blobs.len()).max(1);
+            batch.reject(Reason::InvalidLabels, count, || {
+                let series = named(source, series);
+                format!("{series}: metadata reference {last} is outside of the symbol table")
+            });
+        }
     }
 }
 
@@ -276,6 +294,15 @@ fn checked_labels<'a>(
     Ok(labels)
 }
 
+/// A series as messages name it, whatever its labels are like.
+fn named(source: &Source<'_>, series: &Series) -> String {
+    let raw = source.raw_labels(&series.labels).unwrap_or_default();
+    let texts: Vec<_> =
+        raw.iter().map(|(n, v)| (String::from_utf8_lossy(n), String::from_utf8_lossy(v))).collect();
+    let labels: Vec<_> = texts.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+    series_text(&labels)
+}
+
 fn lossy(bytes: &[u8]) -> String {
     shortened(&String::from_utf8_lossy(bytes)).to_owned()
 }
@@ -348,7 +375,11 @@ fn resolve(
         return Ok((id, false));
     }
     let raw = source.raw_labels(&series.labels).map_err(|m| (Reason::InvalidLabels, m))?;
-    let labels = checked_labels(raw, limits)?;
+    let labels = checked_labels(raw, limits).map_err(|(reason, message)| {
+        // A message about the labels as a whole shows them already.
+        let whole = message.starts_with("series ");
+        (reason, if whole { message } else { format!("{}: {message}", named(source, series)) })
+    })?;
     if let Some(id) = table.find(&labels) {
         if table.fingerprints.len() < 3 * table.live() + MAX_ALIASES {
             table.fingerprints.insert(series.fingerprint, id);
@@ -407,7 +438,8 @@ fn collect(source: &Source<'_>, limits: &Limits, ids: &[u32], batch: &mut Batch)
         }
         for &(ts, value) in samples {
             if let Some(reason) = time_error(ts, limits) {
-                batch.reject(reason, 1, || time_message(reason, ts, limits));
+                batch
+                    .reject(reason, 1, || time_message(reason, ts, limits, &named(source, series)));
                 continue;
             }
             batch.samples.push(Sample { id, ts, value });
@@ -426,12 +458,15 @@ fn time_error(ts: i64, limits: &Limits) -> Option<Reason> {
     }
 }
 
-fn time_message(reason: Reason, ts: i64, limits: &Limits) -> String {
+fn time_message(reason: Reason, ts: i64, limits: &Limits, series: &str) -> String {
     match reason {
-        Reason::TooOld => {
-            format!("too old sample: {ts} ms is before the retention limit of {} ms", limits.min_ts)
+        Reason::TooOld => format!(
+            "too old sample: {series} at {ts} ms is before the retention limit of {} ms",
+            limits.min_ts
+        ),
+        _ => {
+            format!("out of bounds: {series} at {ts} ms is after the limit of {} ms", limits.max_ts)
         }
-        _ => format!("out of bounds: {ts} ms is after the limit of {} ms", limits.max_ts),
     }
 }
 
@@ -446,14 +481,15 @@ fn collect_blobs(
     if source.version_2 {
         let count = (series.samples.len() + series.blobs.len()).max(1);
         if histograms && !series.samples.is_empty() {
-            batch
-                .reject(Reason::Mixed, count, || "a series has both samples and histograms".into());
+            batch.reject(Reason::Mixed, count, || {
+                format!("series {} has both samples and histograms", named(source, series))
+            });
             return;
         }
         // Prometheus 3 sends exemplars in series of their own: a known series may come so.
         if !histograms && series.samples.is_empty() && series.blobs.is_empty() {
             batch.reject(Reason::NoSamples, count, || {
-                "a series has neither samples nor histograms".into()
+                format!("series {} has neither samples nor histograms", named(source, series))
             });
             return;
         }
@@ -472,10 +508,13 @@ fn collect_blobs(
         };
         match checked {
             Ok((ts, bytes)) => match time_error(ts, limits) {
-                Some(reason) => batch.reject(reason, 1, || time_message(reason, ts, limits)),
+                Some(reason) => batch
+                    .reject(reason, 1, || time_message(reason, ts, limits, &named(source, series))),
                 None => batch.blobs.push(Blob { id, kind: blob.kind, ts, bytes }),
             },
-            Err((reason, message)) => batch.reject(reason, 1, || message),
+            Err((reason, message)) => {
+                batch.reject(reason, 1, || format!("{}: {message}", named(source, series)));
+            }
         }
     }
 }

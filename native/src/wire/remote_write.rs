@@ -358,8 +358,9 @@ fn parse_metadata_v2(message: &[u8]) -> Result<(u8, u32, u32), WireError> {
     while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => kind = u8::try_from(value.varint(1)?).unwrap_or(0),
-            3 => help = u32::try_from(value.varint(3)?).unwrap_or(0),
-            4 => unit = u32::try_from(value.varint(4)?).unwrap_or(0),
+            // Beyond 32 bits is outside of the symbol table, as any other bad reference.
+            3 => help = u32::try_from(value.varint(3)?).unwrap_or(u32::MAX),
+            4 => unit = u32::try_from(value.varint(4)?).unwrap_or(u32::MAX),
             _ => {}
         }
     }
