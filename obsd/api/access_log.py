@@ -20,6 +20,8 @@ log = logging.getLogger("obsd.access")
 
 _SECRET_PARAMETER = re.compile(r"(?i)([?&](?:token|p|password|api_?key|access_token|key)=)[^&]*")
 _LONGEST_QUERY: Final = 2000  # Characters; a selector of 64 KiB would drown the log.
+# Scraped, and asked for again every few seconds by a start page that somebody left open.
+_POLLED_PATHS: Final = frozenset({"/metrics", "/"})
 
 
 def redact(path_and_query: str) -> str:
@@ -58,7 +60,7 @@ def _level(path: str, status: int) -> int:
         return logging.DEBUG
     if status >= 500:
         return logging.WARNING
-    return logging.DEBUG if path == "/metrics" else logging.INFO
+    return logging.DEBUG if path in _POLLED_PATHS else logging.INFO
 
 
 def log_request(

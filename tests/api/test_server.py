@@ -19,7 +19,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from obsd.api.access_log import SparseLog, redact
+from obsd.api.access_log import SparseLog, log_request, redact
 from obsd.api.auth import open_authenticator
 from obsd.api.edge import HOT_PATHS
 from obsd.api.errors import render_text
@@ -292,6 +292,14 @@ async def test_waiting_for_readiness_fills_no_log(server, caplog, path: str) -> 
         async with server.session.get("/ok") as response:
             assert response.status == 503
     assert [r.path for r in caplog.records if r.name == "obsd.access"] == ["/ok"]
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics"])
+def test_what_is_asked_for_again_and_again_fills_no_log(caplog, path: str) -> None:
+    with caplog.at_level(logging.INFO, "obsd.access"):
+        for status in (200, 500):
+            log_request(make_mocked_request("GET", path), web.Response(status=status), 0.001)
+    assert [r.status for r in caplog.records if r.name == "obsd.access"] == [500]
 
 
 async def test_every_address_of_remote_write_takes_the_short_way(tmp_path) -> None:
