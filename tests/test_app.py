@@ -189,6 +189,19 @@ def test_an_address_of_another_machine_is_not_said_to_be_in_use(tmp_path) -> Non
     assert "stop what" not in done.stderr
 
 
+def test_an_answer_that_cannot_be_written_is_a_sentence(tmp_path) -> None:
+    with serve(tmp_path, "--no-self-monitoring") as server, Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "obsd.cli.main", "query", "1", "--url", server.url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+    assert done.returncode == 1
+    assert done.stderr == "obsd: cannot write the answer: No space left on device\n"
+
+
 def test_damage_that_keeps_the_server_from_starting_is_said_with_a_way_out(tmp_path) -> None:
     with serve(tmp_path, "--no-self-monitoring") as server:
         assert server.stop() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -119,7 +120,16 @@ def query(expression: str, form: str, url: str, project: str, token: str, **time
     for kind in ("warnings", "infos"):
         for text in answer.get(kind, ()):
             click.echo(f"obsd: {kind[:-1]}: {text}", err=True)
-    write_result(answer["data"], form, sys.stdout)
+    try:
+        write_result(answer["data"], form, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # Click ends quietly: who reads, as `head` does, has had enough.
+    except OSError as error:
+        click.echo(f"obsd: cannot write the answer: {error.strerror or error}", err=True)
+        # What is still buffered would fail again, and be shown, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def request_of(
@@ -176,9 +186,10 @@ def _hint(error: ApiError) -> str:
 
 
 def point_at(text: str, line: int, column: int) -> str:
-    """The line, and a caret under the column; both count from 1."""
+    """The line, and a caret under the column; both count from 1, and columns count bytes."""
     lines = text.split("\n")
     shown = lines[min(line, len(lines)) - 1]
+    before = shown.encode()[: column - 1].decode(errors="ignore")
     # Tabs before the caret are kept, so that it lands where the terminal puts the column.
-    lead = "".join("\t" if c == "\t" else " " for c in shown[: column - 1])
+    lead = "".join("\t" if c == "\t" else " " for c in before)
     return f"  {shown}\n  {lead}^"
