@@ -234,7 +234,7 @@ class Wal:
                 if waiting:
                     self._sync(segment, waiting)
             for segment in retired:
-                os.close(segment.fd)
+                _close(segment)
             if stop:
                 return
 
@@ -262,6 +262,15 @@ class Wal:
             self._closing = True
             self._state.notify()
         self._syncer.join()
+
+
+def _close(segment: _Segment) -> None:
+    try:
+        os.close(segment.fd)
+    except OSError as error:
+        # What is synced is safe, and what is not was reported; other segments must be synced.
+        extra = {"segment": segment.path.name, "error": str(error)}
+        log.error("cannot close a WAL segment", extra=extra)
 
 
 def segment_name(number: int) -> str:

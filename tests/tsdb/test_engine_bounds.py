@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.errors import OverloadedError, TooLargeError
+from obsd.model.matcher import Matcher, MatchOp
 from obsd.model.samples import STALE_NAN_BITS, RollupSpec
 from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.head_memory import HeadMemory
@@ -184,3 +187,16 @@ def test_heads_of_all_engines_share_one_limit(tmp_path: Path) -> None:
     for lab in labs:
         lab.engine.close()
     assert memory.total_bytes() == 0
+
+
+def test_other_threads_run_while_a_regular_expression_is_compiled(bounded: Lab) -> None:
+    costly = Matcher(MatchOp.REGEX, "a", r"(?:\pL\pN){60}")
+    compiling = threading.Thread(target=bounded.engine.series, args=([[costly]], 0, 1), daemon=True)
+    started_s = before_s = time.monotonic()
+    longest_s = 0.0
+    compiling.start()
+    while compiling.is_alive():
+        compiling.join(timeout=0.001)
+        now_s = time.monotonic()
+        longest_s, before_s = max(longest_s, now_s - before_s), now_s
+    assert longest_s < (time.monotonic() - started_s) / 2

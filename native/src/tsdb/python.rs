@@ -125,14 +125,15 @@ impl PyRegistry {
         py: Python<'py>,
         selectors: Vec<Vec<(String, String, String)>>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let selectors = compile(selectors)?;
+        // Compiling a regular expression may take most of a second.
         let ids = detached(py, || {
-            let ids = self.0.select(&selectors);
+            let ids = self.0.select(&compile(selectors)?);
             let mut ids: Vec<u32> = ids.iter().collect();
             let table = self.0.table.read();
             ids.sort_by(|a, b| table.compare(*a, *b));
-            ids
-        })?;
+            Ok::<_, String>(ids)
+        })?
+        .map_err(PyValueError::new_err)?;
         Ok(ids.into_pyarray(py))
     }
 
@@ -327,11 +328,10 @@ fn keep_largest<T>(entries: &mut Vec<T>, limit: usize, size: impl Fn(&T) -> u64)
     entries.sort_by_key(|e| std::cmp::Reverse(size(e)));
 }
 
-fn compile(selectors: Vec<Vec<(String, String, String)>>) -> PyResult<Vec<Vec<Matcher>>> {
+fn compile(selectors: Vec<Vec<(String, String, String)>>) -> Result<Vec<Vec<Matcher>>, String> {
     let compile_one = |(op, name, value): (String, String, String)| {
-        let op = Op::parse(&op)
-            .ok_or_else(|| PyValueError::new_err(format!("unknown matcher operator {op:?}")))?;
-        Matcher::new(op, name, value).map_err(|e| PyValueError::new_err(e.to_string()))
+        let op = Op::parse(&op).ok_or_else(|| format!("unknown matcher operator {op:?}"))?;
+        Matcher::new(op, name, value).map_err(|e| e.to_string())
     };
     selectors.into_iter().map(|s| s.into_iter().map(compile_one).collect()).collect()
 }
