@@ -24,8 +24,8 @@ from obsd.ingest.media_type import parse_media_type
 from obsd.model.budget import QueryBudget
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.samples import STALE_NAN_BITS, Columns
-from obsd.services.absent_metrics import MatcherSets
 from obsd.services.metrics_collector import MetricsReader
+from obsd.tsdb.absent import MatcherSets
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8; escaping={}"
 

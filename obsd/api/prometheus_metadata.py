@@ -30,8 +30,8 @@ from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher
 from obsd.model.metadata import Metadata
 from obsd.promql.ast import VectorSelector, walk
-from obsd.services.absent_metrics import MatcherSets
 from obsd.services.metrics_collector import MetricsReader
+from obsd.tsdb.absent import MatcherSets
 
 T = TypeVar("T")
 

@@ -122,6 +122,19 @@ class Wal:
                     extra={"segment": path.name, "torn_bytes": torn_bytes},
                 )
 
+    def keep_copies(self, directory: Path) -> None:
+        """Link the segments that were there at the start into a directory, where they stay."""
+        try:
+            make_directory(directory)
+            kept = {path.stat().st_ino for path in directory.iterdir()}
+            for number in self._older:
+                path = self._path(number)
+                if path.stat().st_ino not in kept:  # Another start may have come before a flush.
+                    # Numbers begin anew when all segments are gone; times do not.
+                    (directory / f"{time.time_ns()}-{path.name}").hardlink_to(path)
+        except OSError as error:
+            log.error("cannot keep damaged WAL segments", extra={"error": str(error)})
+
     def _report_damage(self, error: CorruptDataError) -> None:
         self.damage_count += 1
         log.error("WAL is damaged", extra={"error": str(error)})

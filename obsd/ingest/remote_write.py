@@ -19,7 +19,7 @@ from obsd.api.keys import METRICS
 from obsd.api.prometheus_routes import PREFIXES, WRITE_PATHS
 from obsd.ingest.body import read_compressed
 from obsd.ingest.media_type import parse_media_type
-from obsd.tsdb.engine import Wire, WriteOutcome
+from obsd.tsdb.write import Wire, WriteOutcome
 
 MAX_COMPRESSED_BYTES: Final = 32 << 20
 

@@ -13,7 +13,7 @@ from obsd.model.errors import BadInputError
 from obsd.model.labels import METRIC_NAME
 from obsd.model.metadata import METRIC_TYPES, Metadata
 from obsd.services import protobuf
-from obsd.tsdb.engine import WriteOutcome
+from obsd.tsdb.write import WriteOutcome
 
 
 @dataclass(frozen=True, slots=True)

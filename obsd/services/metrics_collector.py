@@ -23,7 +23,6 @@ from obsd.model.labels import Labels
 from obsd.model.metadata import METRIC_TYPES, Metadata
 from obsd.promql import Evaluator, Result
 from obsd.promql.ast import Expr
-from obsd.services.absent_metrics import AbsentMetrics, MatcherSets
 from obsd.services.metric_encoding import (
     Metric,
     RejectedMetricsError,
@@ -33,7 +32,9 @@ from obsd.services.metric_encoding import (
 from obsd.services.pending_write import PendingWrite, WriteQueue
 from obsd.services.projects import Projects
 from obsd.services.query_slots import QuerySlots
-from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
+from obsd.tsdb.absent import AbsentMetrics, MatcherSets
+from obsd.tsdb.engine import MetricsEngine
+from obsd.tsdb.write import Wire, WriteOutcome
 
 T = TypeVar("T")
 MetricsReader = MetricsEngine | AbsentMetrics

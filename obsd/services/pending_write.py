@@ -8,7 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 
-from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
+from obsd.tsdb.engine import MetricsEngine
+from obsd.tsdb.write import Wire, WriteOutcome
 
 
 class PendingWrite:
@@ -41,7 +42,8 @@ class PendingWrite:
             self._step()
 
     def _on_durable(self, error: Exception | None) -> None:
-        self._error = error
+        if error is not None:
+            self._error = error
         self._step()
 
     def _step(self) -> None:

@@ -14,11 +14,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,8 +30,6 @@ from obsd.model.errors import (
     CorruptDataError,
     OverloadedError,
     StorageUnavailableError,
-    TooLargeError,
-    UndecodableError,
 )
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import Labels
@@ -49,88 +43,28 @@ from obsd.tsdb.metadata_file import MetadataFile
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.parts import PartSet
 from obsd.tsdb.reader import Reader, Source
+from obsd.tsdb.replay import replay
 from obsd.tsdb.retention import apply_retention, drop_before_ms
 from obsd.tsdb.series_log import SeriesLog
 from obsd.tsdb.stats import Cardinality, EngineStats, level_stats
 from obsd.tsdb.wal_record import MAGIC, WalRecord
+from obsd.tsdb.write import (
+    Wire,
+    WorkCounters,
+    WriteCounters,
+    WriteOutcome,
+    decode,
+    limits_now,
+)
 
 log = logging.getLogger(__name__)
 
 _FOREVER_MS = 1 << 62
 
-_DECODED_AHEAD = 32
-"""Requests that replay decodes before they are applied."""
-
 T = TypeVar("T")
 
 _FORGET_BELOW = 0.75
 """The share of registered series still in use below which the others are forgotten."""
-
-
-class Wire(Enum):
-    """The protocol version of a remote write request."""
-
-    REMOTE_WRITE_1 = 1
-    REMOTE_WRITE_2 = 2
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOutcome:
-    """What became of a request.
-
-    Attributes:
-        samples, histograms, exemplars, metadata: how many were stored.
-        rejected: refused samples by reason; empty when all was stored.
-        messages: the first few refusals in words.
-    """
-
-    samples: int
-    histograms: int
-    exemplars: int
-    metadata: int
-    rejected: dict[str, int]
-    messages: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeLimits:
-    """What one request may hold."""
-
-    decompressed_bytes: int
-    labels: int
-    name_bytes: int
-    value_bytes: int
-    new_series: int
-    registered_series: int
-    registry_bytes: int
-
-
-_NO_LIMITS = DecodeLimits(1 << 40, 1 << 30, 1 << 40, 1 << 40, 1 << 40, 1 << 40, 1 << 40)
-"""For replay: the limits of the time when the request came are in its record."""
-
-
-@dataclass(slots=True)
-class WriteCounters:
-    """Totals since the start. Written under the write lock."""
-
-    samples: int = 0
-    out_of_order: int = 0
-    duplicates: int = 0
-    overwrites: int = 0
-    histograms: int = 0
-    exemplars: int = 0
-    exemplars_dropped: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class WorkCounters:
-    """Background work since the start. Written under the flush lock and the merge lock."""
-
-    flushes: int = 0
-    flush_s: float = 0.0
-    merges: int = 0
-    merge_s: float = 0.0
 
 
 class MetricsEngine:
@@ -204,13 +138,13 @@ class MetricsEngine:
         min_ts_ms, max_ts_ms = self._acceptable_times(now_ms)
         version_2 = wire is Wire.REMOTE_WRITE_2
         request = WalRecord(version_2, now_ms, min_ts_ms, max_ts_ms, (), body)
-        batch = self._decode(request, self._limits())
+        batch = self._decode(request)
         with self._write_lock:
             if self._closed:
                 raise OverloadedError("the metrics engine is closed")
             if batch.generation != self._registry.generation:
                 # Series were removed since: some that the batch names may be gone.
-                batch = self._decode(request, self._limits())
+                batch = self._decode(request)
             if batch.refused:
                 request = dataclasses.replace(request, refused=tuple(batch.refused))
             if batch.samples or batch.blobs or batch.metadata:
@@ -232,89 +166,24 @@ class MetricsEngine:
     def _head_bytes(self) -> int:
         return sum(head.size_bytes for head in self._heads)
 
-    def _limits(self) -> DecodeLimits:
-        """What a request may hold now."""
-        options = self._options
-        return DecodeLimits(
-            options.max_decompressed_bytes,
-            options.max_labels,
-            options.max_label_name_bytes,
-            options.max_label_value_bytes,
-            max(0, options.max_active_series - self._active_series()),
-            options.max_registered_series,
-            options.max_registry_bytes,
-        )
-
-    def _decode(self, request: WalRecord, limits: DecodeLimits) -> _native.Batch:
-        try:
-            return self._registry.decode(
-                request.body,
-                request.version_2,
-                limits.decompressed_bytes,
-                limits.labels,
-                limits.name_bytes,
-                limits.value_bytes,
-                limits.new_series,
-                request.min_ts_ms,
-                request.max_ts_ms,
-                request.refused,
-                limits.registered_series,
-                limits.registry_bytes,
-            )
-        except _native.TooLargeError as error:
-            raise TooLargeError("decompressed body", limits.decompressed_bytes) from error
-        except ValueError as error:
-            raise UndecodableError(str(error)) from error
+    def _decode(self, request: WalRecord) -> _native.Batch:
+        return decode(self._registry, request, limits_now(self._options, self._active_series()))
 
     def _apply(self, batch: _native.Batch) -> WriteOutcome:
         """Put a batch into the head. Under the write lock."""
-        late, duplicates, overwrites, histograms, exemplars, exemplars_late, exemplars_over = (
-            self._heads[-1].append(self._registry, batch)
-        )
-        counters = self.counters
-        counters.samples += batch.samples
-        counters.out_of_order += late
-        counters.duplicates += duplicates
-        counters.overwrites += overwrites
-        counters.histograms += histograms
-        counters.exemplars += exemplars
-        counters.exemplars_dropped += exemplars_late + exemplars_over
-        rejected = batch.rejected
-        for reason, count in rejected.items():
-            counters.rejected[reason] = counters.rejected.get(reason, 0) + count
-        if exemplars_late:
-            rejected["out_of_order_exemplar"] = exemplars_late
-        return WriteOutcome(
-            batch.samples, histograms, exemplars, batch.metadata, rejected, batch.messages
-        )
+        appended = self._heads[-1].append(self._registry, batch)
+        return self.counters.add(batch, appended)
 
     def _replay(self) -> None:
         """Put what the WAL holds into the head, decoding on every core."""
         started_s = time.perf_counter()
 
-        def decode(payload: bytes) -> _native.Batch:
-            return self._decode(WalRecord.decode(payload), _NO_LIMITS)
-
-        with ThreadPoolExecutor(2, thread_name_prefix="wal-replay") as pool:
-            # A few at a time, so that the WAL is not in memory as a whole.
-            decoding: deque[Future[_native.Batch]] = deque()
-            for payload in self._wal.replay():
-                decoding.append(pool.submit(decode, payload))
-                if len(decoding) >= _DECODED_AHEAD:
-                    self._apply_replayed(decoding.popleft())
-            while decoding:
-                self._apply_replayed(decoding.popleft())
+        replay(self._wal, self._registry, self._apply, self._directory)
         samples = self._heads[-1].samples
         self.counters = WriteCounters()
         if samples:
             seconds = time.perf_counter() - started_s
             log.info("WAL replayed", extra={"samples": samples, "seconds": round(seconds, 3)})
-
-    def _apply_replayed(self, decoded: Future[_native.Batch]) -> None:
-        try:
-            self._apply(decoded.result())
-        except (UndecodableError, CorruptDataError) as error:
-            log.error("WAL record does not decode", extra={"error": str(error)})
 
     # Storing
 

@@ -92,7 +92,7 @@ def _parts(directory: Path) -> Iterator[Finding]:
 
 def _quarantine(directory: Path) -> Iterator[Finding]:
     for path in _files(directory):
-        message = "a damaged part that was set aside; restore it from a snapshot, or delete it"
+        message = "damaged, and set aside; restore it from a snapshot, or delete it"
         yield Finding(Level.WARNING, str(path), message)
 
 

@@ -71,7 +71,7 @@ class PartSet:
         self._files: tuple[PartFile, ...] = ()  # Replaced under the lock; read without.
         self._next_sequence = 1  # Under the lock.
         # Parts set aside, before or since the start, or missing. Under the lock.
-        self.quarantined = len(list(quarantine.iterdir())) if quarantine.is_dir() else 0
+        self.quarantined = len(list(quarantine.glob(f"*{filenames.PART_SUFFIX}")))
 
     @staticmethod
     def open(directory: Path, quarantine: Path) -> PartSet:

@@ -16,8 +16,9 @@ from obsd.ingest.media_type import parse_media_type
 from obsd.ingest.remote_write import dispatch
 from obsd.model.clock import ManualClock
 from obsd.model.errors import OverloadedError, StorageUnavailableError
-from obsd.tsdb.engine import MetricsEngine, Wire
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire
 from tests.api.running_app import WRITE_1, WRITE_2, RunningApp, running_app
 from tests.protobuf.prometheus_messages import (
     Symbols,

@@ -16,8 +16,8 @@ from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLi
 from obsd.services.projects import Projects
 from obsd.services.self_monitoring import SelfMonitoring, Source, series_of, stale_markers
 from obsd.services.telemetry import Telemetry
-from obsd.tsdb.engine import WriteOutcome
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import WriteOutcome
 
 
 @dataclass

@@ -24,8 +24,9 @@ from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.model.metadata import Metadata
 from obsd.model.samples import STALE_NAN_BITS, RollupSpec
-from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire, WriteOutcome
 from tests.e2e.wire import write_body
 
 NOW_MS = 1_700_000_000_000
