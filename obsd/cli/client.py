@@ -42,10 +42,26 @@ class Client:
             ClientError: the server cannot be reached, or what answers is no obsd.
             ApiError: the server refuses.
         """
+        status, body = self._send(self._request(path, urllib.parse.urlencode(parameters).encode()))
+        return _open_envelope(status, body)
+
+    def get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """GET from the product API.
+
+        Raises:
+            ClientError: the server cannot be reached, or what answers is no obsd.
+            ApiError: the server refuses.
+        """
+        request = self._request(f"{path}?{urllib.parse.urlencode(parameters)}", None)
+        status, body = self._send(request)
+        answer = _parse(body)
+        if answer is None or status != 200:
+            raise _refusal(status, answer)
+        return answer
+
+    def _request(self, path: str, body: bytes | None) -> urllib.request.Request:
         request = urllib.request.Request(  # noqa: S310 - http and https only, see below
-            self.url.rstrip("/") + path,
-            data=urllib.parse.urlencode(parameters).encode(),
-            headers={"Accept": "application/json"},
+            self.url.rstrip("/") + path, data=body, headers={"Accept": "application/json"}
         )
         if request.type not in {"http", "https"}:
             raise ClientError(f"the URL must begin with http:// or https://, not {self.url}")
@@ -53,8 +69,7 @@ class Client:
             request.add_header("X-Scope-OrgID", self.project)
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
-        status, body = self._send(request)
-        return _open_envelope(status, body)
+        return request
 
     def _send(self, request: urllib.request.Request) -> tuple[int, bytes]:
         try:
@@ -71,17 +86,25 @@ class Client:
             ) from None
 
 
-def _open_envelope(status: int, body: bytes) -> dict[str, Any]:
-    answer: dict[str, Any] | None
+def _parse(body: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(body)
     except ValueError:
-        answer = None
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _open_envelope(status: int, body: bytes) -> dict[str, Any]:
+    answer = _parse(body)
     if answer is not None and answer.get("status") == "success" and "data" in answer:
         return answer
+    raise _refusal(status, answer)
+
+
+def _refusal(status: int, answer: dict[str, Any] | None) -> ClientError:
     match answer:
         case {"status": "error", "error": str(message)}:
-            raise ApiError(status, message)
+            return ApiError(status, message)
         case {"error": {"message": str(message)}}:
-            raise ApiError(status, message)
-    raise ClientError(f"what answers there does not look like obsd (status {status})")
+            return ApiError(status, message)
+    return ClientError(f"what answers there does not look like obsd (status {status})")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Final
+
+from obsd.model.rfc3339 import parse_rfc3339_ns
 
 _UNITS_NS: Final = {
     "ms": 1_000_000,
@@ -16,7 +17,6 @@ _UNITS_NS: Final = {
 }
 _AGO: Final = re.compile(r"(?:now)?-((?:\d+(?:ms|[smhdw]))+)", re.ASCII)
 _PART: Final = re.compile(r"(\d+)(ms|[smhdw])", re.ASCII)
-_FRACTION: Final = re.compile(r"[.,](\d{1,9})(?=$|[Zz+-])", re.ASCII)
 _NS: Final = 1_000_000_000
 _LATEST_S: Final = 9_000_000_000  # Nanoseconds of later times overflow 64 bits.
 
@@ -35,17 +35,10 @@ def parse_time_ns(value: float | str, now_ns: int) -> int:
         return now_ns
     if ago := _AGO.fullmatch(value):
         return now_ns - sum(int(n) * _UNITS_NS[unit] for n, unit in _PART.findall(ago[1]))
-    fraction = _FRACTION.search(value)
-    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
-    rest = value if fraction is None else value[: fraction.start()] + value[fraction.end() :]
     try:
-        moment = datetime.fromisoformat(rest)
+        return parse_rfc3339_ns(value)
     except ValueError:
         raise ValueError(
             "expected a time: RFC 3339 such as 2026-01-31T12:00:00Z, a date, seconds since 1970,"
             " or -1h"
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * _NS + nanoseconds

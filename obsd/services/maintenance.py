@@ -10,18 +10,32 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from obsd.tsdb.engine import MetricsEngine
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Engines = Iterable[tuple[str, "MetricsEngine"]]
+
+
+class Engine(Protocol):
+    """What an engine of any kind needs done now and then."""
+
+    def flush_due(self) -> bool:
+        """Whether what is in memory is old or large enough; does not block."""
+
+    def flush(self) -> None: ...
+
+    def compact(self) -> bool:
+        """One merge; false when none is due."""
+
+    def apply_retention(self) -> int:
+        """How many files' worth of data was removed."""
+
+
+Engines = Iterable[tuple[str, Engine]]
 
 FLUSH_CHECK_S: Final = 0.25  # How far a head may grow past its limit before it is noticed.
 COMPACTION_CHECK_S: Final = 15.0
