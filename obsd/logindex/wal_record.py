@@ -75,10 +75,20 @@ class WalRecord:
         """
         if len(payload) < _CONTEXT.size:
             raise CorruptDataError("WAL record", f"{len(payload)} bytes are too few")
-        kind, *context = _CONTEXT.unpack_from(payload)
+        kind, *context, size_bytes = _CONTEXT.unpack_from(payload)
         if kind != _OTLP:
             raise CorruptDataError("WAL record", f"unknown kind {kind}")
-        record = WalRecord(*context, payload[_CONTEXT.size :])
-        if record.size_bytes > MAX_PACKED_TO:
-            raise CorruptDataError("WAL record", f"{record.size_bytes} bytes are too many")
-        return record
+        if size_bytes > MAX_PACKED_TO:
+            raise CorruptDataError("WAL record", f"{size_bytes} bytes are too many")
+        sequence, first_row, now_ns, min_ns, max_ns, max_body_bytes, max_metadata_bytes = context
+        return WalRecord(
+            sequence,
+            first_row,
+            now_ns,
+            min_ns,
+            max_ns,
+            max_body_bytes,
+            max_metadata_bytes,
+            size_bytes,
+            packed=payload[_CONTEXT.size :],
+        )
