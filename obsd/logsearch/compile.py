@@ -79,7 +79,8 @@ def to_predicate(query: Query, text: str, now_ns: int | None = None) -> Predicat
     return _Compiler(text, time.time_ns() if now_ns is None else now_ns).predicate(query)
 
 
-def _own_name(field: str) -> str:
+def own_name(field: str) -> str:
+    """The record's own name for a field that people call otherwise."""
     return ALIASES.get(field, field)
 
 
@@ -99,7 +100,7 @@ class _Compiler:
             case Disjunction():
                 return Or(tuple(self.predicate(each) for each in query.of))
             case Has():
-                return Exists(_own_name(query.field))
+                return Exists(own_name(query.field))
             case Text():
                 return self._of_text(query)
             case Pattern():
@@ -113,7 +114,7 @@ class _Compiler:
         assert_never(query)
 
     def _of_text(self, query: Text) -> Predicate:
-        field = query.field and _own_name(query.field)
+        field = query.field and own_name(query.field)
         lowered = query.text.lower()
         match field:
             case None | "body":
@@ -129,7 +130,7 @@ class _Compiler:
         return Equals(field, lowered)
 
     def _of_pattern(self, query: Pattern) -> Predicate:
-        field = query.field and _own_name(query.field)
+        field = query.field and own_name(query.field)
         lowered = query.pattern.lower()
         self._refuse_time(field, "wildcards", query.at)
         if field is None or field == "body":
@@ -145,7 +146,7 @@ class _Compiler:
         return Wildcard(field, lowered)
 
     def _of_expression(self, query: Expression) -> Predicate:
-        field = query.field and _own_name(query.field)
+        field = query.field and own_name(query.field)
         self._refuse_time(field, "regular expressions", query.at)
         import re2  # type: ignore[import-untyped]  # A millisecond, for the few that need it.
 
@@ -164,7 +165,7 @@ class _Compiler:
         return Regex(field, query.pattern)
 
     def _of_comparison(self, query: Comparison) -> Predicate:
-        field = _own_name(query.field)
+        field = own_name(query.field)
         if field == "level":
             index = LEVELS.index(self._level(str(query.value), query.at))
             match query.op:
@@ -179,7 +180,7 @@ class _Compiler:
         return Compare(field, query.op, self._comparable(field, query.value, query.at))
 
     def _of_range(self, query: Between) -> Predicate:
-        field = _own_name(query.field)
+        field = own_name(query.field)
         if field == "level":
             return self._levels_between(query)
         low = None if query.low is None else self._comparable(field, query.low, query.at)

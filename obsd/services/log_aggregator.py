@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from obsd.logsearch import compile_query
+from obsd.logsearch import compile_query, own_name
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock, SystemClock
 from obsd.model.errors import BadInputError
@@ -155,10 +155,7 @@ class LogAggregator:
             return
 
         def settle() -> None:
-            store = self._projects.log_store(project_id)
-            store.flush()
-            while store.compact():
-                pass
+            self._projects.log_store(project_id).settle()
 
         # Not in the pools of ingest or queries: it takes as long as it takes.
         await asyncio.get_running_loop().run_in_executor(None, settle)
@@ -216,7 +213,7 @@ class LogAggregator:
         return await self.read(
             project_id,
             lambda store, budget: store.count_over_time(
-                predicate, start_ns, end_ns, step_ns, by, budget
+                predicate, start_ns, end_ns, step_ns, by and own_name(by), budget
             ),
         )
 
@@ -238,6 +235,6 @@ class LogAggregator:
         return await self.read(
             project_id,
             lambda store, budget: store.field_values(
-                predicate, field, start_ns, end_ns, limit, budget
+                predicate, own_name(field), start_ns, end_ns, limit, budget
             ),
         )

@@ -97,6 +97,9 @@ class LogStore(Protocol):
 
     def compact(self) -> bool: ...
 
+    def settle(self) -> None:
+        """Flush, and merge as far as what is there now ever will be."""
+
     def apply_retention(self) -> int: ...
 
     def stats(self) -> Any:  # noqa: ANN401 - the engine's own numbers, for its own telemetry

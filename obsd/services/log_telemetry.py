@@ -8,6 +8,7 @@ from typing import Any, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from obsd.services.engine_telemetry import wal_sync
 from obsd.services.log_store import LogStore
 
 Stores = Iterable[tuple[str, LogStore]]
@@ -19,11 +20,26 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[Any], float]], ...]] = (
     ("obsd_log_segments", "Log segments on disk.", lambda s: s.segments),
     ("obsd_log_segment_bytes", "Size of the log segments.", lambda s: s.segment_bytes),
     ("obsd_log_segment_records", "Log records in segments.", lambda s: s.segment_records),
+    (
+        "obsd_log_quarantined_segments",
+        "Damaged log segments set aside.",
+        lambda s: s.quarantined_segments,
+    ),
 )
 _COUNTERS: Final[tuple[tuple[str, str, Callable[[Any], float]], ...]] = (
     ("obsd_log_records_total", "Log records stored.", lambda s: s.records),
     ("obsd_log_flushes_total", "Memtables turned into segments.", lambda s: s.flushes),
+    (
+        "obsd_log_flush_seconds_total",
+        "Time spent on flushes of memtables.",
+        lambda s: s.flush_seconds,
+    ),
     ("obsd_log_merges_total", "Merges of log segments.", lambda s: s.merges),
+    (
+        "obsd_log_merge_seconds_total",
+        "Time spent on merges of log segments.",
+        lambda s: s.merge_seconds,
+    ),
 )
 
 
@@ -57,3 +73,4 @@ class LogCollector(Collector):
             for reason, count in sorted(each.rejected.items()):
                 rejected.add_metric([project, reason], count)
         yield rejected
+        yield wal_sync("obsd_log_wal_sync_duration_seconds", "the write-ahead log of logs", stats)

@@ -37,6 +37,8 @@ class Page:
 @dataclass
 class Stats:
     records: int
+    wal_bytes: int = 0
+    segment_bytes: int = 0
 
 
 def plain(value: Any) -> Any:
@@ -174,7 +176,10 @@ class MemoryLogs:
 
     def compact(self) -> bool:
         self.calls.append("compact")
-        return self.calls.count("compact") < 2
+        return False
+
+    def settle(self) -> None:
+        self.calls.append("settle")
 
     def apply_retention(self) -> int:
         return 0
