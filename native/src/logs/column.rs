@@ -12,6 +12,9 @@ pub const TEMPLATE: u8 = 8;
 /// Rows after which a column whose values hardly repeat gives up looking for repetitions.
 const DICTIONARY_TRIAL: usize = 256;
 
+/// Fewer integers are as small as text.
+const MIN_NUMBERS: usize = 32;
+
 /// What is stored is not a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("bad column: {0}")]
@@ -65,6 +68,45 @@ impl Strings {
         out.extend_from_slice(&self.bytes);
     }
 
+    /// Appends the strings, as integers where they are the decimal digits of some.
+    pub fn encode_variables(&self, out: &mut Vec<u8>) {
+        match self.as_numbers() {
+            Some(numbers) if numbers.len() >= MIN_NUMBERS => {
+                out.push(3);
+                encode_ints(&numbers, out);
+            }
+            _ => self.encode(out),
+        }
+    }
+
+    /// The numbers whose decimal digits the strings are; `None` where one is not.
+    fn as_numbers(&self) -> Option<Vec<i64>> {
+        let number = |digits: &[u8]| {
+            let canonical = digits.len() < 2 || digits[0] != b'0';
+            if digits.is_empty() || digits.len() > 18 || !canonical {
+                return None;
+            }
+            digits.iter().try_fold(0_i64, |n, digit| {
+                digit.is_ascii_digit().then(|| 10 * n + i64::from(digit - b'0'))
+            })
+        };
+        (0..self.ends.len()).map(|index| number(self.get(index))).collect()
+    }
+
+    fn push_number(&mut self, mut n: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (n % 10) as u8;
+            n /= 10;
+            if n == 0 {
+                break;
+            }
+        }
+        self.push(&digits[at..]);
+    }
+
     /// Reads `count` strings.
     ///
     /// # Errors
@@ -79,6 +121,11 @@ impl Strings {
             Ok::<(), ColumnError>(())
         };
         match input.array::<1>()?[0] {
+            3 => {
+                let mut strings = Self::default();
+                decode_ints(input, count)?.iter().for_each(|n| strings.push_number(*n as u64));
+                return Ok(strings);
+            }
             0 => {
                 let length = input.uvarint()?;
                 (0..count).try_for_each(|_| add(length))?;
@@ -435,6 +482,25 @@ mod tests {
                 let found = back.id(row).map(|id| (back.values.tag(id), back.values.bytes(id).to_vec()));
                 prop_assert_eq!(&found, cell);
             }
+        }
+
+        #[test]
+        fn variables_round_trip(items in proptest::collection::vec("(0|[1-9][0-9]{0,17}|[0-9a-z]{0,20})", 0..80)) {
+            let mut strings = Strings::default();
+            items.iter().for_each(|item| strings.push(item.as_bytes()));
+            let mut out = Vec::new();
+            strings.encode_variables(&mut out);
+            prop_assert_eq!(Strings::decode(&mut Reader::new(&out), items.len()), Ok(strings));
+        }
+
+        #[test]
+        fn numbers_round_trip(items in proptest::collection::vec(0_u64..1_000_000_000_000_000_000, 32..80)) {
+            let mut strings = Strings::default();
+            items.iter().for_each(|n| strings.push(n.to_string().as_bytes()));
+            let mut out = Vec::new();
+            strings.encode_variables(&mut out);
+            prop_assert_eq!(out[0], 3);
+            prop_assert_eq!(Strings::decode(&mut Reader::new(&out), items.len()), Ok(strings));
         }
 
         #[test]

@@ -7,7 +7,7 @@ use super::column::{Column, TEMPLATE};
 use super::granule::{Corrupt, Granule, Kind, View, fill};
 use super::levels::level_of;
 use super::predicate::{Bound, Field, Predicate, Test};
-use super::text::{HOLE, has_digit, hash_token, tokens};
+use super::text::{MIXED, NUMBER, has_digit, hash_token, lower, tokens};
 use super::value::{Value, lookup};
 
 /// False when no row of the granule can match.
@@ -286,26 +286,35 @@ fn body_passes(
         let is = |v: &[u8]| v.eq_ignore_ascii_case(token.as_bytes());
         return variables.iter().any(|column| is(column.get(ordinal)));
     }
+    if matches!(test, Test::Prefix(_) | Test::Wildcard(_)) {
+        // The template's own tokens have been looked at.
+        let passes = |v: &[u8]| test.text(&String::from_utf8_lossy(v), true);
+        return variables.iter().any(|column| passes(column.get(ordinal)));
+    }
     fill(bodies.column.values().bytes(id), variables, ordinal, buffer);
     test.text(&String::from_utf8_lossy(buffer), true)
 }
 
 /// A variable is a whole token and has a digit; so tokens without one are the template's alone.
 fn of_template(test: &Test, template: &str) -> Verdict {
-    let has_holes = memchr::memchr(HOLE, template.as_bytes()).is_some();
+    const HOLES: [char; 2] = [NUMBER as char, MIXED as char];
     let decide = |passes: bool| if passes { Verdict::Yes } else { Verdict::No };
-    if !has_holes {
+    if !template.contains(HOLES) {
         return decide(test.text(template, true));
     }
-    let hole = HOLE as char;
-    let by_words = || test.text(&template.replace(hole, " "), true);
+    // Variables that are digits alone have no part in what has no digit.
+    let look_if = |text: &str| {
+        let numbers_only = !template.contains(HOLES[1]);
+        if numbers_only && !has_digit(text) { Verdict::No } else { Verdict::Look }
+    };
+    let by_words = || test.text(&template.replace(HOLES, " "), true);
     match test {
         Test::Token(token) if has_digit(token) => Verdict::Look,
         Test::Token(_) => decide(by_words()),
         Test::Phrase(phrase) => {
             // A hole is a token, though an unknown one.
-            let filled = template.replace(hole, "0");
-            let lowered = super::text::lower(&filled);
+            let filled = template.replace(HOLES, "0");
+            let lowered = lower(&filled);
             let words = || phrase.iter().filter(|token| !has_digit(token));
             if words().count() == phrase.len() {
                 decide(test.text(&filled, true))
@@ -316,8 +325,13 @@ fn of_template(test: &Test, template: &str) -> Verdict {
             }
         }
         Test::Prefix(_) | Test::Wildcard(_) if by_words() => Verdict::Yes,
-        Test::Substring(_) if template.split(hole).any(|piece| test.text(piece, true)) => {
-            Verdict::Yes
+        Test::Prefix(start) if !start.is_empty() => look_if(start),
+        Test::Substring(part) => {
+            if template.split(HOLES).any(|piece| test.text(piece, true)) {
+                Verdict::Yes
+            } else {
+                look_if(part)
+            }
         }
         Test::Exists => Verdict::Yes,
         _ => Verdict::Look,

@@ -4,7 +4,7 @@
 use super::builder::{Bodies, Builder};
 use super::column::{Column, ColumnError, Strings, TEMPLATE, decode_ints, encode_ints};
 use super::fuse;
-use super::text::HOLE;
+use super::text::{MIXED, NUMBER};
 use super::value::Value;
 use crate::wire::varint::{Reader, put_uvarint, unzigzag, zigzag};
 use memmap2::Mmap;
@@ -172,7 +172,12 @@ pub fn encode(builder: &Builder, level: i32) -> std::io::Result<Vec<u8>> {
     }
     if builder.bodies.variables.iter().any(|columns| !columns.is_empty()) {
         w.block(Kind::Variables, None, |out| {
-            builder.bodies.variables.iter().flatten().for_each(|column| column.encode(out));
+            builder
+                .bodies
+                .variables
+                .iter()
+                .flatten()
+                .for_each(|column| column.encode_variables(out));
         })?;
     }
     for attribute in &builder.attributes {
@@ -322,7 +327,7 @@ impl Granule {
         let mut variables = Vec::with_capacity(values.len());
         for (id, count) in counts.iter().enumerate() {
             let holes = if values.tag(id) == TEMPLATE {
-                memchr::memchr_iter(HOLE, values.bytes(id)).count()
+                memchr::memchr2_iter(NUMBER, MIXED, values.bytes(id)).count()
             } else {
                 0
             };
@@ -454,7 +459,7 @@ impl View {
 pub fn fill(template: &[u8], variables: &[Strings], ordinal: usize, out: &mut Vec<u8>) {
     out.clear();
     let mut copied = 0;
-    for (hole, column) in memchr::memchr_iter(HOLE, template).zip(variables) {
+    for (hole, column) in memchr::memchr2_iter(NUMBER, MIXED, template).zip(variables) {
         out.extend_from_slice(&template[copied..hole]);
         out.extend_from_slice(column.get(ordinal));
         copied = hole + 1;

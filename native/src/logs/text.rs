@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Stands for a variable in a body's template; a body that has it is kept whole.
-pub const HOLE: u8 = 0x11;
+/// Stands for a variable of digits alone in a body's template; a body that has it is kept whole.
+pub const NUMBER: u8 = 0x11;
+
+/// The same for a variable that has other characters, too.
+pub const MIXED: u8 = 0x12;
 
 const WORD: u8 = 1;
 const DIGIT: u8 = 2;
 const UPPER: u8 = 4;
+const LETTER: u8 = 8;
 
 const CLASS: [u8; 256] = classes();
 
@@ -20,9 +24,9 @@ const fn classes() -> [u8; 256] {
         if b.is_ascii_digit() {
             table[byte] = WORD | DIGIT;
         } else if b.is_ascii_uppercase() {
-            table[byte] = WORD | UPPER;
+            table[byte] = WORD | LETTER | UPPER;
         } else if b.is_ascii_lowercase() || b == b'_' {
-            table[byte] = WORD;
+            table[byte] = WORD | LETTER;
         }
         byte += 1;
     }
@@ -45,8 +49,8 @@ pub fn lower(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 
-/// Where the word at or after `from` is; `None` when there is none. Returns the classes that its
-/// ASCII bytes have, too.
+/// Where the word at or after `from` is; `None` when there is none. Returns the classes of its
+/// characters, too.
 #[inline]
 fn next_word(text: &str, from: usize) -> Option<(usize, usize, u8)> {
     let bytes = text.as_bytes();
@@ -55,18 +59,19 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize, u8)> {
     let mut class = 0;
     while at < bytes.len() {
         let byte = bytes[at];
-        let (word, length) = if byte < 128 {
-            (CLASS[byte as usize] & WORD != 0, 1)
+        let (own, length) = if byte < 128 {
+            (CLASS[byte as usize], 1)
         } else {
             let c = text[at..].chars().next().unwrap_or(' ');
-            (is_word(c), c.len_utf8())
+            (if is_word(c) { WORD | LETTER } else { 0 }, c.len_utf8())
         };
+        let word = own & WORD != 0;
         match (word, start) {
             (true, None) => {
                 start = Some(at);
-                class = CLASS[byte as usize];
+                class = own;
             }
-            (true, Some(_)) => class |= CLASS[byte as usize],
+            (true, Some(_)) => class |= own,
             (false, Some(first)) => return Some((first, at, class)),
             (false, None) => {}
         }
@@ -107,14 +112,14 @@ pub fn has_digit(token: &str) -> bool {
     token.bytes().any(|b| b.is_ascii_digit())
 }
 
-/// Cuts a body into its template, which has a [`HOLE`] for each token with a digit, and these
+/// Cuts a body into its template, which has a hole for each token with a digit, and these
 /// variables, as places in the body. False when the body must be kept whole: its lower case would
 /// cut it into other tokens than it has itself.
 pub fn split(body: &str, template: &mut Vec<u8>, variables: &mut Vec<(usize, usize)>) -> bool {
     template.clear();
     variables.clear();
     let bytes = body.as_bytes();
-    if memchr::memchr(HOLE, bytes).is_some() {
+    if memchr::memchr2(NUMBER, MIXED, bytes).is_some() {
         return false;
     }
     // İ becomes two characters, and what Σ becomes depends on what is around it.
@@ -125,7 +130,7 @@ pub fn split(body: &str, template: &mut Vec<u8>, variables: &mut Vec<(usize, usi
     while let Some((start, end, class)) = next_word(body, at) {
         if class & DIGIT != 0 {
             template.extend_from_slice(&bytes[copied..start]);
-            template.push(HOLE);
+            template.push(if class & LETTER == 0 { NUMBER } else { MIXED });
             variables.push((start, end));
             copied = end;
         }
@@ -158,7 +163,7 @@ mod tests {
             let mut rebuilt = Vec::new();
             let mut next = variables.iter();
             for byte in template {
-                if byte == HOLE {
+                if byte == NUMBER || byte == MIXED {
                     let (start, end) = next.next().copied().unwrap_or((0, 0));
                     prop_assert!(has_digit(&body[start..end]));
                     rebuilt.extend_from_slice(&body.as_bytes()[start..end]);
