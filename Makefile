@@ -17,6 +17,7 @@ STAMPS := $(VENV)/stamps
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+export PIP_QUIET := 1
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 
@@ -45,7 +46,7 @@ $(STAMPS)/venv:
 $(STAMPS)/deps-%: pyproject.toml | $(STAMPS)/venv
 	@echo "obsd: installing the Python packages for: $*"
 	@$(BIN)/python scripts/requirements.py $* >$(STAMPS)/$*.txt
-	@$(BIN)/pip install --quiet --requirement $(STAMPS)/$*.txt
+	@$(BIN)/pip install --requirement $(STAMPS)/$*.txt
 	@touch $@
 
 # The module is removed first, since one built for another interpreter would win over it.
@@ -53,7 +54,7 @@ $(STAMPS)/obsd $(NATIVE_MODULE) &: $(NATIVE_SOURCES) pyproject.toml $(STAMPS)/de
 	@scripts/toolchain.sh rust
 	@echo "obsd: building the native module"
 	@rm -f obsd/_native*.so
-	@$(BIN)/maturin develop --release --locked --quiet
+	@$(BIN)/maturin develop --release --locked --quiet >$(STAMPS)/maturin.log 2>&1 || { cat $(STAMPS)/maturin.log; exit 1; }
 	@touch $(STAMPS)/obsd $(NATIVE_MODULE)
 
 # --- Run -----------------------------------------------------------------------------------------

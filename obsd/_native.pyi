@@ -8,6 +8,33 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "Batch",
+    "CorruptError",
+    "Head",
+    "Part",
+    "PartStats",
+    "Registry",
+    "TooLargeError",
+    "__version__",
+    "columns_json",
+    "crc32c",
+    "encode_read_result",
+    "encode_write_request",
+    "encode_xor_chunks",
+    "exposition_to_write_request",
+    "format_float",
+    "matrix_json",
+    "merge_parts",
+    "rollup",
+    "rollup_columns",
+    "select_blobs",
+    "select_samples",
+    "vector_json",
+    "with_samples",
+    "write_part",
+]
+
 __version__: str
 
 class CorruptError(Exception):
@@ -33,7 +60,7 @@ class Batch:
     metadata: int
     new_series: int
     generation: int
-    hit_series_limit: bool
+    refused: list[int]
     rejected: dict[str, int]
     messages: list[str]
 
@@ -62,6 +89,9 @@ class Registry:
         new_series: int,
         min_ts: int,
         max_ts: int,
+        refused: Sequence[int],
+        registered_series: int = ...,
+        registry_bytes: int = ...,
     ) -> Batch: ...
     def select(self, selectors: Sequence[Sequence[tuple[str, str, str]]]) -> _Ids: ...
     def labels(self, ids: _Ids) -> list[tuple[tuple[str, str], ...]]: ...
@@ -117,6 +147,7 @@ class Part:
     stats: PartStats
     size_bytes: int
     def verify(self) -> None: ...
+    last_id: int | None
     def series_ids(self) -> list[int]: ...
     def read(self, series_id: int, start_ms: int, end_ms: int) -> tuple[_Ints, _Floats]: ...
 
@@ -247,7 +278,7 @@ def merge_log_segments(
 def log_page(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,
-    range: tuple[int, int],
+    span: tuple[int, int],
     limit: int,
     newest_first: bool,
     after: tuple[int, int] | None,
@@ -256,7 +287,7 @@ def log_page(
 def log_histogram(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,
-    range: tuple[int, int],
+    span: tuple[int, int],
     step_ns: int,
     by: str | None,
     check: Callable[[], None],
@@ -264,7 +295,7 @@ def log_histogram(
 def log_values(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,
-    range: tuple[int, int],
+    span: tuple[int, int],
     field: str | None,
     check: Callable[[], None],
 ) -> dict[str, int]: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -136,9 +137,10 @@ def listen(address: Address) -> socket.socket:
         listener.bind(target)
         listener.listen(BACKLOG)
     except OSError as error:
+        first = "stop what uses that port, or " if error.errno == errno.EADDRINUSE else ""
         raise StartError(
-            f"cannot listen on {address}: {error.strerror or error}; stop what uses that port, or"
-            " name another address with --listen HOST:PORT"
+            f"cannot listen on {address}: {error.strerror or error}; {first}name another address"
+            " with --listen HOST:PORT"
         ) from None
     listener.setblocking(False)
     return listener

@@ -177,8 +177,50 @@ def test_a_port_in_use_is_fatal_and_said(tmp_path) -> None:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         done = obsd("serve", "--data-dir", tmp_path / "data", "--listen", address)
     assert done.returncode == 1
-    assert f"cannot listen on {address}: Address already in use" in done.stderr
+    assert f"cannot listen on {address}: Address already in use; stop what" in done.stderr
     assert done.stdout == ""
+
+
+def test_an_address_of_another_machine_is_not_said_to_be_in_use(tmp_path) -> None:
+    # 192.0.2.0/24 is for documentation: no machine has it.
+    done = obsd("serve", "--data-dir", tmp_path / "data", "--listen", "192.0.2.1:6273")
+    assert done.returncode == 1
+    assert "name another address with --listen" in done.stderr
+    assert "stop what" not in done.stderr
+
+
+def test_an_answer_that_cannot_be_written_is_a_sentence(tmp_path) -> None:
+    with serve(tmp_path, "--no-self-monitoring") as server, Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "obsd.cli.main", "query", "1", "--url", server.url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+    assert done.returncode == 1
+    assert done.stderr == "obsd: cannot write the answer: No space left on device\n"
+
+
+def test_damage_that_keeps_the_server_from_starting_is_said_with_a_way_out(tmp_path) -> None:
+    with serve(tmp_path, "--no-self-monitoring") as server:
+        assert server.stop() == 0
+    [registry] = (tmp_path / "data").rglob("metrics/series")
+    registry.write_bytes(b"not a registry at all")
+    done = obsd("serve", "--data-dir", tmp_path / "data", "--listen", "127.0.0.1:0")
+    assert done.returncode == 1
+    assert f"obsd: corrupt {registry}: " in done.stderr
+    assert "'obsd doctor' shows what else is damaged" in done.stderr
+
+
+def test_files_of_others_in_the_data_directory_are_said_to_be(tmp_path) -> None:
+    metrics = tmp_path / "data" / "projects" / "default" / "metrics"
+    metrics.mkdir(parents=True)
+    (metrics / "wal").write_text("somebody's notes")
+    done = obsd("serve", "--data-dir", tmp_path / "data", "--listen", "127.0.0.1:0")
+    assert done.returncode == 1
+    assert "the data directory holds files that are not obsd's; 'obsd doctor'" in done.stderr
+    assert "Errno" not in done.stderr
 
 
 def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None:
@@ -194,7 +236,12 @@ def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None
         refused = obsd(*query)
         assert refused.returncode == 1
         assert "a token is needed" in refused.stderr
+        assert "set OBSD_TOKEN" in refused.stderr
         assert obsd(*query, OBSD_TOKEN=token).returncode == 0
+        page = server.get("/", Authorization=f"Bearer {token}")[1].decode()
+        assert page.count('-H "Authorization: Bearer $OBSD_TOKEN"') == 2
+        assert "credentials: TOKEN" in page
+        assert token not in page
         assert server.stop() == 0
     with serve(tmp_path, "--no-self-monitoring", listen=listen) as server:
         assert "obsd_" not in server.log()
@@ -206,7 +253,7 @@ def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None
     ("arguments", "text"),
     [
         (("serve", "--listen", "6273"), "expected HOST:PORT"),
-        (("serve", "--retention", "soon"), "storage.retention"),
+        (("serve", "--retention", "soon"), "--retention: storage.retention"),
         (("serve", "--receivers", "otlp-grpc"), "not in this version"),
         (("serve", "--config", "/absent.yml"), "No such file"),
         (
@@ -216,7 +263,8 @@ def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None
             ),
             "No such option",
         ),
-        (("nonsense",), "No such command"),
+        (("sevre",), "there is no command 'sevre'; did you mean 'serve'?"),
+        (("xyz",), "there is no command 'xyz'; known: config, doctor, query, serve"),
         (("config", "validate", "--log-level", "loud"), "log.level"),
     ],
 )

@@ -75,6 +75,8 @@ def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         ("log: {level: loud}", "expected one of debug, info, warning, error, found 'loud'"),
         ("server: {listen: '::1:80'}", "brackets"),
         ("auth: {admin_token: ''}", "expected a non-empty text"),
+        ("auth: {admin_token: <redacted>}", "put the secret there"),
+        ("storage: {retention: 0s}", "or 'forever'"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, problem: str) -> None:
@@ -94,6 +96,16 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
 def test_an_empty_file_and_empty_sections_are_the_defaults(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "")) == Config()
     assert load_config(write(tmp_path, "storage:\n#  retention: 1d\n")) == Config()
+
+
+def test_a_key_with_nothing_behind_it_is_not_set(tmp_path: Path) -> None:
+    file = write(tmp_path, "storage:\n  retention:\nauth:\n  admin_token: null\n")
+    assert load_config(file) == Config()
+
+
+def test_what_show_prints_loads_again(tmp_path: Path) -> None:
+    config = load_config(None, {}, {"storage.retention": "3d", "server.listen": "[::1]:1"})
+    assert load_config(write(tmp_path, config_to_yaml(config))) == config
 
 
 def test_an_unknown_variable_names_the_nearest_known_one() -> None:

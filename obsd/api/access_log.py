@@ -14,11 +14,14 @@ from typing import Final
 
 from aiohttp import web
 
+from obsd.api.auth import OPEN_PATHS
+
 log = logging.getLogger("obsd.access")
 
 _SECRET_PARAMETER = re.compile(r"(?i)([?&](?:token|p|password|api_?key|access_token|key)=)[^&]*")
 _LONGEST_QUERY: Final = 2000  # Characters; a selector of 64 KiB would drown the log.
-QUIET_PATHS: Final = frozenset({"/-/ready", "/-/healthy", "/ready", "/metrics"})
+# Scraped, and asked for again every few seconds by a start page that somebody left open.
+_POLLED_PATHS: Final = frozenset({"/metrics", "/"})
 
 
 def redact(path_and_query: str) -> str:
@@ -52,15 +55,19 @@ class SparseLog:
         self._next_s, self._suppressed = now_s + 1.0, 0
 
 
+def _level(path: str, status: int) -> int:
+    if path in OPEN_PATHS:  # Asked many times a second at a start, and 503 is what they are for.
+        return logging.DEBUG
+    if status >= 500:
+        return logging.WARNING
+    return logging.DEBUG if path in _POLLED_PATHS else logging.INFO
+
+
 def log_request(
     request: web.BaseRequest, response: web.StreamResponse, seconds: float, *, suppressed: int = 0
 ) -> None:
     """Write the line; health checks at debug, failures of ours at warning."""
-    level = logging.INFO
-    if response.status >= 500:
-        level = logging.WARNING
-    elif request.path in QUIET_PATHS:
-        level = logging.DEBUG
+    level = _level(request.path, response.status)
     if not log.isEnabledFor(level):
         return
     log.log(

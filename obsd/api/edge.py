@@ -18,6 +18,7 @@ from obsd.api.access_log import SparseLog, log_request
 from obsd.api.auth import OPEN_PATHS, Authenticator
 from obsd.api.cors import Cors
 from obsd.api.errors import ErrorRenderers
+from obsd.api.prometheus_routes import PREFIXES, WRITE_PATHS
 from obsd.api.response_compression import compress_response
 from obsd.api.state import Phase, ServerState
 from obsd.model.errors import OverloadedError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-HOT_PATHS: Final = frozenset({"/api/v1/write", "/api/v1/push", "/api/prom/push"})
+HOT_PATHS: Final = frozenset(prefix + path for prefix in PREFIXES for path in WRITE_PATHS)
 
 # Served in every phase of the server's life.
 _ALWAYS_SERVED = OPEN_PATHS | {"/metrics"}

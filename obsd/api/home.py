@@ -12,14 +12,23 @@ from typing import Final
 from aiohttp import web
 
 from obsd import __version__
-from obsd.api.home_page import PAGE, STYLE_HASH
-from obsd.api.keys import ARRIVALS, CONFIG, LOG_ARRIVALS, PROJECTS, SELF_MONITORING, STATE
+from obsd.api.home_page import PAGE, SCRIPT_HASH, STYLE_HASH
+from obsd.api.keys import (
+    ARRIVALS,
+    AUTHENTICATOR,
+    CONFIG,
+    LOG_ARRIVALS,
+    PROJECTS,
+    SELF_MONITORING,
+    STATE,
+)
 from obsd.config.units import FOREVER, format_duration
 from obsd.services.projects import Projects
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
-        f"default-src 'none'; style-src '{STYLE_HASH}'; base-uri 'none'; form-action 'none';"
+        f"default-src 'none'; style-src '{STYLE_HASH}'; script-src '{SCRIPT_HASH}';"
+        " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
         " frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -27,6 +36,17 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _TEMPLATE: Final = Template(PAGE)
+# What the snippets need where a token is asked for; the token itself is shown nowhere.
+_WITH_TOKEN: Final = {
+    "token_note": (
+        '<p class="dim">A token is asked for. These take it from <code>OBSD_TOKEN</code>:'
+        " <code>export OBSD_TOKEN=…</code> with the one that the first start printed.</p>"
+    ),
+    "prometheus_token": "\n    authorization:\n      credentials: TOKEN",
+    "curl_token": ' -H "Authorization: Bearer $OBSD_TOKEN"',
+    "grafana_token": ", any user and the token as password",
+}
+_WITHOUT_TOKEN: Final = dict.fromkeys(_WITH_TOKEN, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +85,8 @@ async def home(request: web.Request) -> web.Response:
         "host": _last_collection(request),
         "data_dir": str(config.storage.data_dir.absolute()),
     }
-    page = _TEMPLATE.substitute({k: html.escape(v) for k, v in values.items()})
+    snippets = _WITH_TOKEN if application[AUTHENTICATOR].is_required else _WITHOUT_TOKEN
+    page = _TEMPLATE.substitute({k: html.escape(v) for k, v in values.items()} | snippets)
     return web.Response(text=page, content_type="text/html", headers=_HEADERS)
 
 

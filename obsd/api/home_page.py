@@ -1,4 +1,7 @@
-"""The start page's text: plain HTML and one style sheet, without scripts or outside requests."""
+"""The start page's text: HTML, one style sheet, and a script that keeps the figures current.
+
+It asks nobody but obsd, and says all it has to say without the script too.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; margin: 0; letter-spacing: -0.02em; }
 h1 small { font-size: 0.95rem; font-weight: 400; color: var(--dim); letter-spacing: 0; }
 h2 { font-size: 1.05rem; margin: 2.4rem 0 0.7rem; }
-p { margin: 0.4rem 0; } .dim { color: var(--dim); }
+p { margin: 0.4rem 0; overflow-wrap: anywhere; } .dim { color: var(--dim); }
 .state { color: var(--accent); font-weight: 600; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 0.8rem;
-  margin: 1.4rem 0 0; }
+.lost .state, .lost dd { color: var(--dim); }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(14rem, 45%), 1fr));
+  gap: 0.8rem; margin: 1.4rem 0 0; }
 dl div { background: var(--card); border: 1px solid var(--line); border-radius: 0.6rem;
   padding: 0.8rem 1rem; }
 dt { color: var(--dim); font-size: 0.85rem; }
@@ -34,7 +38,33 @@ a { color: var(--accent); }
 ul { padding-left: 1.2rem; }
 """
 
-STYLE_HASH: Final = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+# Takes the figures out of the page as it is then; what somebody has selected below them stays.
+_SCRIPT: Final = """
+const live = document.getElementById("live");
+async function refresh() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch("/", {signal: AbortSignal.timeout(4000)});
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    live.replaceChildren(...page.getElementById("live").childNodes);
+    live.classList.remove("lost");
+  } catch {
+    live.classList.add("lost");
+    live.querySelector(".state").textContent = "not answering";
+  }
+}
+setInterval(refresh, 5000);
+document.addEventListener("visibilitychange", refresh);
+"""
+
+
+def _source_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+STYLE_HASH: Final = _source_hash(_STYLE)
+SCRIPT_HASH: Final = _source_hash(_SCRIPT)
 
 PAGE: Final = f"""<!doctype html>
 <html lang="en">
@@ -42,11 +72,13 @@ PAGE: Final = f"""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>obsd</title>
+<link rel="icon" href="data:,">
 <style>{_STYLE}</style>
 </head>
 <body>
 <main>
 <h1>obsd <small>$version</small></h1>
+<div id="live">
 <p><span class="state">$state</span> <span class="dim">· up $uptime · data in <code>$data_dir</code>
 · kept $retention</span></p>
 
@@ -60,29 +92,30 @@ PAGE: Final = f"""<!doctype html>
 <div><dt>Projects</dt><dd>$projects</dd></div>
 <div><dt>This host's own metrics</dt><dd class="text">$host</dd></div>
 </dl>
-
+</div>
+$token_note
 <h2>Send metrics from Prometheus</h2>
 <p class="dim">In prometheus.yml; the same for Prometheus' agent mode and for vmagent.</p>
 <pre><code>remote_write:
-  - url: $url/api/v1/write</code></pre>
+  - url: $url/api/v1/write$prometheus_token</code></pre>
 
 <h2>Send metrics with curl</h2>
 <pre><code>echo 'room_temperature_celsius{{room="kitchen"}} 21.5' |
-  curl --data-binary @- $url/api/v1/import/prometheus</code></pre>
+  curl -sS$curl_token --data-binary @- $url/api/v1/import/prometheus</code></pre>
 
 <h2>Send logs</h2>
 <p class="dim">OpenTelemetry SDKs and the Collector, over OTLP/HTTP, need
 <code>OTEL_EXPORTER_OTLP_ENDPOINT=$url</code>; Promtail and Alloy push to
 <code>$url/loki/api/v1/push</code>.</p>
 <pre><code>echo '{{"level":"info","service":"kitchen","message":"the kettle boils"}}' |
-  curl --data-binary @- $url/ingest/jsonline</code></pre>
+  curl -sS$curl_token --data-binary @- $url/ingest/jsonline</code></pre>
 
 <h2>Ask</h2>
 <pre><code>obsd query 'rate(node_cpu_seconds_total{{mode!="idle"}}[1m])' --url $url</code></pre>
 <pre><code>obsd logs 'level:&gt;=warn service:api* -path:/health' --since 6h --url $url</code></pre>
-<pre><code>curl '$url/api/v1/query' --data-urlencode 'query=node_load1'</code></pre>
+<pre><code>curl -sS$curl_token $url/api/v1/query --data-urlencode 'query=node_load1'</code></pre>
 <p class="dim">In Grafana, add a data source of type Prometheus with the URL
-<code>$url</code>. The dashboard "Node Exporter Full" shows this host as it is.</p>
+<code>$url</code>$grafana_token. The dashboard "Node Exporter Full" shows this host as it is.</p>
 
 <h2>More</h2>
 <ul>
@@ -94,6 +127,7 @@ PAGE: Final = f"""<!doctype html>
 explains itself with <code>--help</code>.</li>
 </ul>
 </main>
+<script>{_SCRIPT}</script>
 </body>
 </html>
 """

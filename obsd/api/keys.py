@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from obsd.api.auth import Authenticator
 from obsd.api.state import ServerState
 from obsd.config import Config
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CONFIG: Final = web.AppKey("config", Config)
 STATE: Final = web.AppKey("state", ServerState)
+AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 METRICS: Final[web.AppKey[MetricsCollector]] = web.AppKey("metrics")
 LOGS: Final[web.AppKey[LogAggregator]] = web.AppKey("logs")
 TELEMETRY: Final[web.AppKey[Telemetry]] = web.AppKey("telemetry")

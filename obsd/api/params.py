@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
 
-from obsd.ingest.body import read_compressed
+from obsd.api.compression import ANY_CODING, read_body
 from obsd.ingest.media_type import parse_media_type
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.model.matcher import Matcher
@@ -159,12 +159,18 @@ async def read_params(request: web.Request) -> Params:
     """The parameters of a GET, or of a POST with or without a form.
 
     Raises:
+        UnsupportedEncodingError: the form is in a coding that obsd does not know.
         TooLargeError: the form is.
         UndecodableError: the form is not one.
     """
     if request.method != "POST":
         return Params(MultiDictProxy(MultiDict(request.query)))
-    body = await read_compressed(request, MAX_FORM_BYTES)
+    body = await read_body(
+        request,
+        max_compressed=MAX_FORM_BYTES,
+        max_decompressed=MAX_FORM_BYTES,
+        allowed=ANY_CODING,
+    )
     values: MultiDict[str] = MultiDict()
     media_type, _ = parse_media_type(request.headers.get("Content-Type", ""))
     if media_type == "application/x-www-form-urlencoded":

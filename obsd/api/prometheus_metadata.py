@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -22,14 +23,15 @@ from obsd.api.prometheus_envelope import TRUNCATED, envelope, json_response, suc
 from obsd.api.prometheus_query import parse_query
 from obsd.api.prometheus_routes import get, get_and_post
 from obsd.api.result_json import format_float, labels_json, seconds
+from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher
 from obsd.model.metadata import Metadata
 from obsd.promql.ast import VectorSelector, walk
-from obsd.services.metrics_collector import MatcherSets
-from obsd.tsdb.engine import MetricsEngine
+from obsd.services.metrics_collector import MetricsReader
+from obsd.tsdb.absent import MatcherSets
 
 T = TypeVar("T")
 
@@ -41,33 +43,44 @@ async def series(request: web.Request) -> web.Response:
     params = await read_params(request)
     if not params.all("match[]"):
         raise BadInputError(_NO_SELECTOR)
-    return await _listing(request, params, MetricsEngine.series, _json_of_series)
+    return await _listing(request, params, lambda reader, *of: reader.series(*of), _json_of_series)
 
 
 async def label_names(request: web.Request) -> web.Response:
     """`GET, POST /api/v1/labels`: names of the labels that there are."""
     params = await read_params(request)
-    return await _listing(request, params, MetricsEngine.label_names, msgspec.json.encode)
+    return await _listing(
+        request, params, lambda reader, *of: reader.label_names(*of), msgspec.json.encode
+    )
 
 
 async def label_values(request: web.Request) -> web.Response:
     """`GET /api/v1/label/<name>/values`: values of one label."""
-    name = unescape_label_name(request.match_info["name"])
-    if not name:
-        raise BadInputError(f'invalid label name: "{request.match_info["name"]}"')
+    name = _label_name(request)
     params = await read_params(request)
     return await _listing(
         request,
         params,
-        lambda engine, *rest: engine.label_values(name, *rest),
+        lambda reader, *of: reader.label_values(name, *of),
         msgspec.json.encode,
     )
+
+
+def _label_name(request: web.Request) -> str:
+    written = request.rel_url.raw_parts[-2]  # Of `…/label/<name>/values`.
+    try:
+        name = unescape_label_name(unquote(written, errors="strict"))
+    except UnicodeDecodeError:
+        name = ""
+    if not name:
+        raise BadInputError(f'invalid label name: "{written}"')
+    return name
 
 
 async def _listing(
     request: web.Request,
     params: Params,
-    find: Callable[[MetricsEngine, MatcherSets, int, int, int | None], list[T]],
+    find: Callable[[MetricsReader, MatcherSets, int, int, int | None, QueryBudget], list[T]],
     encode: Callable[[Sequence[T]], bytes],
 ) -> web.Response:
     matcher_sets = params.matcher_sets()
@@ -76,8 +89,8 @@ async def _listing(
     # One more than asked for tells whether there are more.
     wanted = None if limit is None else limit + 1
 
-    def work(engine: MetricsEngine, _: object) -> bytes:
-        found = find(engine, matcher_sets, start_ms, end_ms, wanted)
+    def work(reader: MetricsReader, budget: QueryBudget) -> bytes:
+        found = find(reader, matcher_sets, start_ms, end_ms, wanted, budget)
         is_truncated = limit is not None and len(found) > limit
         return envelope((encode(found[:limit]),), (TRUNCATED,) if is_truncated else ())
 
@@ -100,13 +113,14 @@ async def metadata(request: web.Request) -> web.Response:
     """`GET /api/v1/metadata`: type, help and unit of metric families."""
     params = await read_params(request)
     limit = params.count("limit")
-    per_metric = params.count("limit_per_metric")
+    params.count(
+        "limit_per_metric"
+    )  # A family has one entry, since the newest replaces the others.
     families = await request.app[METRICS].metadata(
         project_of(request), params.text("metric") or None
     )
-    # A family has one entry here, since the newest replaces what was said before.
     names = list(families)[: None if limit is None or limit < 0 else limit]
-    data = {name: [_family(families[name])] if per_metric != 0 else [] for name in names}
+    data = {name: [_family(families[name])] for name in names}
     return success(msgspec.json.encode(data))
 
 

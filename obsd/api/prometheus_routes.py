@@ -11,6 +11,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PREFIXES: Final = ("", "/prometheus")
 
+WRITE_PATHS: Final = (
+    "/api/v1/write",
+    "/api/v1/prom/remote/write",
+    "/api/v1/push",
+    "/api/prom/push",
+)
+"""Remote write, and where some senders expect it."""
+
 
 def get(path: str, handler: Handler) -> list[web.RouteDef]:
     """GET and HEAD, under both prefixes."""

@@ -21,7 +21,8 @@ from obsd.api.params import InvalidParameterError, read_params
 from obsd.api.prometheus_envelope import success
 from obsd.api.prometheus_routes import get
 from obsd.config import Config, config_to_dict, config_to_yaml
-from obsd.tsdb.engine import MetricsEngine
+from obsd.services.metrics_collector import MetricsReader
+from obsd.tsdb.stats import EngineStats
 
 PROMETHEUS_VERSION: Final = "3.0.0"
 """Whose features these are. Grafana turns its own on by it; obsd's version is the revision."""
@@ -119,17 +120,16 @@ async def tsdb(request: web.Request) -> web.Response:
     return success(data)
 
 
-def _cardinality(engine: MetricsEngine, limit: int) -> bytes:
+def _cardinality(engine: MetricsReader, limit: int) -> bytes:
     cardinality, stats = engine.cardinality(limit), engine.stats()
     return msgspec.json.encode(
         {
             "headStats": {
                 "numSeries": cardinality.series,
                 "numLabelPairs": cardinality.label_pairs,
-                # One chunk of each series in the head, and those of the parts.
-                "chunkCount": stats.active_series + sum(level.chunks for level in stats.levels),
-                "minTime": stats.min_time_ms or 0,
-                "maxTime": stats.max_time_ms or 0,
+                "chunkCount": 0 if stats is None else _chunks(stats),
+                "minTime": 0 if stats is None else stats.min_time_ms or 0,
+                "maxTime": 0 if stats is None else stats.max_time_ms or 0,
             },
             "seriesCountByMetricName": _top(cardinality.by_metric),
             "labelValueCountByLabelName": _top(cardinality.values_by_label),
@@ -137,6 +137,11 @@ def _cardinality(engine: MetricsEngine, limit: int) -> bytes:
             "seriesCountByLabelValuePair": _top(cardinality.by_pair),
         }
     )
+
+
+def _chunks(stats: EngineStats) -> int:
+    """One of each series in the head, and those of the parts."""
+    return stats.active_series + sum(level.chunks for level in stats.levels)
 
 
 def _top(entries: Iterable[tuple[str, int]]) -> list[dict[str, object]]:

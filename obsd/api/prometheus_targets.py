@@ -63,7 +63,7 @@ def own_targets(app: web.Application) -> list[dict[str, object]]:
                 "globalUrl": url,
                 "lastError": last.error,
                 "lastScrape": _NEVER if moment is None else rfc3339(moment),
-                "lastScrapeDuration": 0,
+                "lastScrapeDuration": last.seconds,
                 "health": health,
                 "scrapeInterval": every,
                 "scrapeTimeout": every,

@@ -30,7 +30,7 @@ from obsd.ingest.body import read_compressed
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, TooManySamplesError
 from obsd.model.samples import Columns
-from obsd.tsdb.engine import MetricsEngine
+from obsd.services.metrics_collector import MetricsReader
 
 MAX_BODY_BYTES: Final = 4 << 20
 FRAME_BYTES: Final = 1 << 20
@@ -67,7 +67,7 @@ async def read(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def select(engine: MetricsEngine, asked: ReadRequest, budget: QueryBudget) -> list[Columns]:
+def select(engine: MetricsReader, asked: ReadRequest, budget: QueryBudget) -> list[Columns]:
     """What each query reads, in the order of the request."""
     return [
         engine.select(query.matchers, query.start_ms, query.end_ms, budget)

@@ -99,6 +99,7 @@ def build_app(
     application.add_routes(routes)
     application[keys.CONFIG] = config
     application[keys.STATE] = services.state
+    application[keys.AUTHENTICATOR] = services.authenticator
     application[keys.METRICS] = services.metrics
     application[keys.LOGS] = services.logs
     application[keys.PROJECTS] = services.projects

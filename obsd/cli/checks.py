@@ -98,7 +98,10 @@ def check_open_files(hard_limit: int) -> Iterator[CheckFinding]:
         shown = "unlimited" if hard_limit == resource.RLIM_INFINITY else str(hard_limit)
         yield CheckFinding(Level.OK, "open files", f"limit {shown}")
         return
-    message = f"limit {hard_limit} is below {MIN_OPEN_FILES}; raise it with 'ulimit -Hn' or systemd"
+    message = (
+        f"limit {hard_limit} is below {MIN_OPEN_FILES}; raise it with 'ulimit -Hn {MIN_OPEN_FILES}'"
+        " as root, or LimitNOFILE= in systemd"
+    )
     yield CheckFinding(Level.WARNING, "open files", message)
 
 
@@ -136,12 +139,15 @@ def is_clock_synchronised() -> bool | None:
 def check_disk(data_dir: Path) -> Iterator[CheckFinding]:
     """Room, and how fast it writes and syncs."""
     directory = _existing(data_dir)
+    if not directory.is_dir():
+        return  # check_data says what is wrong.
     usage = shutil.disk_usage(directory)
-    room = f"{usage.free / _GIB:.1f} GiB of {usage.total / _GIB:.1f} GiB are free"
-    level = Level.OK if usage.free >= MIN_FREE_BYTES else Level.PROBLEM
-    yield CheckFinding(level, f"disk of {data_dir}", room)
+    room = f"{_show_bytes(usage.free)} of {_show_bytes(usage.total)} are free"
     if usage.free < MIN_FREE_BYTES:
+        message = f"{room}; make room, at least 1 GiB"
+        yield CheckFinding(Level.PROBLEM, f"disk of {data_dir}", message)
         return
+    yield CheckFinding(Level.OK, f"disk of {data_dir}", room)
     try:
         write_bytes_s, sync_s = measure_disk(directory)
     except OSError as error:
@@ -154,12 +160,18 @@ def check_disk(data_dir: Path) -> Iterator[CheckFinding]:
     yield CheckFinding(Level.WARNING if slow else Level.OK, f"disk of {data_dir}", message)
 
 
-def _existing(directory: Path) -> Path:
-    """The directory, or its nearest parent that exists: where it would be made."""
-    path = directory.absolute()
-    while not path.is_dir():
+def _existing(path: Path) -> Path:
+    """The directory, or the nearest thing above it that exists: where it would be made."""
+    path = path.absolute()
+    while not path.exists():
         path = path.parent
     return path
+
+
+def _show_bytes(size_bytes: int) -> str:
+    if size_bytes < _GIB:
+        return f"{size_bytes / _MIB:.1f} MiB"
+    return f"{size_bytes / _GIB:.1f} GiB"
 
 
 def measure_disk(directory: Path, size_bytes: int = 32 * _MIB) -> tuple[float, float]:
@@ -188,16 +200,45 @@ def measure_disk(directory: Path, size_bytes: int = 32 * _MIB) -> tuple[float, f
 def check_data(data_dir: Path) -> Iterator[CheckFinding]:
     """The lock, and what the engines say about their files."""
     subject = f"data in {data_dir}"
-    if not data_dir.is_dir():
-        yield CheckFinding(Level.OK, subject, "not there yet; 'obsd serve' makes it")
+    directory = _existing(data_dir)
+    if not directory.is_dir():
+        message = f"{directory} is not a directory; name another one with --data-dir"
+        yield CheckFinding(Level.PROBLEM, subject, message)
         return
-    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
-        yield CheckFinding(Level.PROBLEM, subject, "this user cannot read and write it")
+    if (refusal := _refusal(directory)) is not None:
+        message = f"{refusal}; mend it, or name another one with --data-dir"
+        yield CheckFinding(Level.PROBLEM, subject, message)
+        return
+    if directory != data_dir.absolute():
+        yield CheckFinding(Level.OK, subject, "not there yet; 'obsd serve' makes it")
         return
     holder = lock_holder(data_dir)
     use = "not in use" if holder is None else f"in use by process {holder}"
-    yield CheckFinding(Level.OK, subject, f"{_size_bytes(data_dir) / _MIB:.1f} MiB, {use}")
+    yield CheckFinding(Level.OK, subject, f"{_show_bytes(_size_bytes(data_dir))}, {use}")
+    yield from _check_foreign(data_dir)
     yield from _inspect_engines(data_dir)
+
+
+def _refusal(directory: Path) -> str | None:
+    """Why obsd could not keep data there; None when it can."""
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return f"{directory} is on a read-only file system"
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        return f"this user cannot read and write {directory}"
+    return None
+
+
+def _check_foreign(data_dir: Path) -> Iterator[CheckFinding]:
+    """Files that obsd has not made: a mistyped directory, most likely."""
+    from obsd.api.auth import TOKEN_FILE
+    from obsd.services.projects import PROJECTS_DIRECTORY
+
+    own = {LOCK_FILE, TOKEN_FILE, PROJECTS_DIRECTORY}
+    foreign = sorted(path.name for path in data_dir.iterdir() if path.name not in own)
+    if foreign:
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        message = f"{', '.join(foreign[:3])}{more}: not of obsd; is it the right directory?"
+        yield CheckFinding(Level.WARNING, f"data in {data_dir}", message)
 
 
 def _size_bytes(directory: Path) -> int:

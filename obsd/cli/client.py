@@ -60,11 +60,9 @@ class Client:
         return answer
 
     def _request(self, path: str, body: bytes | None) -> urllib.request.Request:
-        request = urllib.request.Request(  # noqa: S310 - http and https only, see below
-            self.url.rstrip("/") + path, data=body, headers={"Accept": "application/json"}
+        request = urllib.request.Request(  # noqa: S310 - http and https only, see base_url
+            base_url(self.url) + path, data=body, headers={"Accept": "application/json"}
         )
-        if request.type not in {"http", "https"}:
-            raise ClientError(f"the URL must begin with http:// or https://, not {self.url}")
         if self.project:
             request.add_header("X-Scope-OrgID", self.project)
         if self.token:
@@ -79,10 +77,9 @@ class Client:
             with error:
                 return error.code, error.read()
         except (OSError, http.client.HTTPException) as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise ClientError(
-                f"cannot reach obsd at {self.url}: {reason}; start it with 'obsd serve', or name"
-                " another address with --url"
+                f"cannot reach obsd at {self.url}: {_reason(error)}; start it with 'obsd serve', or"
+                " name another address with --url"
             ) from None
 
 
@@ -92,6 +89,33 @@ def _parse(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def base_url(text: str) -> str:
+    """The URL to which paths are added; http:// where there is no scheme, as in `127.0.0.1:6273`.
+
+    Raises:
+        ClientError: it names no server that speaks HTTP.
+    """
+    url = text.strip()
+    url = url if "://" in url else f"http://{url}"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # A port that is no number, or brackets that hold no IPv6 address.
+        is_usable = False
+    if not is_usable or not url.isascii() or not url.isprintable() or " " in url:
+        raise ClientError(f"{text!r} is not the URL of a server, such as http://127.0.0.1:6273")
+    return url.rstrip("/")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words: `Connection refused` and not `[Errno 111] Connection refused`."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {TIMEOUT_S:.0f} s"
+    text = cause.strerror if isinstance(cause, OSError) else None
+    return text or str(cause) or type(cause).__name__
 
 
 def _open_envelope(status: int, body: bytes) -> dict[str, Any]:
@@ -107,4 +131,6 @@ def _refusal(status: int, answer: dict[str, Any] | None) -> ClientError:
             return ApiError(status, message)
         case {"error": {"message": str(message)}}:
             return ApiError(status, message)
-    return ClientError(f"what answers there does not look like obsd (status {status})")
+    return ClientError(
+        f"what answers there is not obsd (status {status}); name its address with --url"
+    )

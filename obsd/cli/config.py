@@ -16,7 +16,7 @@ def config() -> None:
     """Show or check the configuration."""
 
 
-@config.command()
+@config.command(short_help="Print every setting as YAML.")
 @server_options
 def show(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's parameters
     """Print every setting as 'obsd serve' would have it, as YAML without secrets."""
@@ -24,7 +24,7 @@ def show(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - cl
     click.echo(config_to_yaml(loaded), nl=False)
 
 
-@config.command()
+@config.command(short_help="Check the settings; exit with 2 where they are wrong.")
 @server_options
 def validate(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's parameters
     """Check the file, the environment and the flags; exit with 2 where they are wrong."""

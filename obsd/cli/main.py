@@ -22,7 +22,9 @@ COMMANDS: Final = {
 
 
 def _build_group() -> click.Group:
-    import click  # Not for --version.
+    import click  # Neither is for --version.
+
+    from obsd.config.errors import nearest_hint
 
     class LazyGroup(click.Group):
         """Knows its commands' names and help without importing them."""
@@ -36,6 +38,13 @@ def _build_group() -> click.Group:
             module, attribute, _ = COMMANDS[cmd_name]
             command: click.Command = getattr(import_module(module), attribute)
             return command
+
+        def resolve_command(
+            self, ctx: click.Context, args: list[str]
+        ) -> tuple[str | None, click.Command | None, list[str]]:
+            if args[0] not in COMMANDS and not args[0].startswith("-"):
+                ctx.fail(f"there is no command {args[0]!r}{nearest_hint(args[0], COMMANDS)}")
+            return super().resolve_command(ctx, args)
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
             with formatter.section("Commands"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 import click
@@ -55,16 +57,52 @@ class StepParameter(click.ParamType[float]):
 
 @click.command()
 @click.argument("expression", metavar="EXPR")
-@click.option("--time", "at_s", type=TimeParameter(), metavar="T", help="When, for one moment.")
-@click.option("--start", "start_s", type=TimeParameter(), metavar="T", help="Where a range begins.")
-@click.option("--end", "end_s", type=TimeParameter(), metavar="T", help="Where it ends.")
-@click.option("--step", "step_s", type=StepParameter(), metavar="D", help="Its resolution.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How."
+    "--time", "at_s", type=TimeParameter(), metavar="T", help="The moment to ask about; now."
 )
-@click.option("--url", envvar="OBSD_URL", default=DEFAULT_URL, show_default=True, help="Where.")
-@click.option("--project", envvar="OBSD_PROJECT", metavar="P", help="Whose data.")
-@click.option("--token", envvar="OBSD_TOKEN", metavar="TOKEN", help="Better set OBSD_TOKEN.")
+@click.option(
+    "--start",
+    "start_s",
+    type=TimeParameter(),
+    metavar="T",
+    help="Where a range begins; an hour before its end.",
+)
+@click.option("--end", "end_s", type=TimeParameter(), metavar="T", help="Where a range ends; now.")
+@click.option(
+    "--step",
+    "step_s",
+    type=StepParameter(),
+    metavar="D",
+    help="Time between a range's points, as 30s; a 120th of the range.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print the answer; a chart is always of a range.",
+)
+@click.option(
+    "--url",
+    envvar="OBSD_URL",
+    metavar="URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    help="Where the server is; OBSD_URL.",
+)
+@click.option(
+    "--project",
+    envvar="OBSD_PROJECT",
+    metavar="P",
+    help="Whose data; OBSD_PROJECT, else the project 'default'.",
+)
+@click.option(
+    "--token",
+    envvar="OBSD_TOKEN",
+    metavar="TOKEN",
+    help="The server's token; better in OBSD_TOKEN, which 'ps' does not show.",
+)
 def query(expression: str, form: str, url: str, project: str, token: str, **times: Any) -> None:  # noqa: ANN401 - click's parameters
     """Ask a running server with PromQL.
 
@@ -82,7 +120,16 @@ def query(expression: str, form: str, url: str, project: str, token: str, **time
     for kind in ("warnings", "infos"):
         for text in answer.get(kind, ()):
             click.echo(f"obsd: {kind[:-1]}: {text}", err=True)
-    write_result(answer["data"], form, sys.stdout)
+    try:
+        write_result(answer["data"], form, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # Click ends quietly: who reads, as `head` does, has had enough.
+    except OSError as error:
+        click.echo(f"obsd: cannot write the answer: {error.strerror or error}", err=True)
+        # What is still buffered would fail again, and be shown, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def request_of(
@@ -119,7 +166,7 @@ def fail_with_place(expression: str, error: ApiError) -> NoReturn:
     """Exit with 2 where the query is wrong, showing the place, and with 1 for the rest."""
     found = _PARSE_ERROR.fullmatch(error.message)
     if found is None:
-        click.echo(f"obsd: {error.message}", err=True)
+        click.echo(f"obsd: {error.message}{_hint(error)}", err=True)
         raise SystemExit(1)
     line, column = int(found[1]), int(found[2])
     click.echo(f"obsd: parse error: {found[3]}", err=True)
@@ -127,10 +174,22 @@ def fail_with_place(expression: str, error: ApiError) -> NoReturn:
     raise SystemExit(2)
 
 
+def _hint(error: ApiError) -> str:
+    """What to do about it here, where the server's sentence speaks to programs."""
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return "; set OBSD_TOKEN to the token"
+    if "maximum resolution" in error.message:
+        return "; a larger --step gives fewer points"
+    if "X-Scope-OrgID" in error.message:
+        return "; --project sets it"
+    return ""
+
+
 def point_at(text: str, line: int, column: int) -> str:
-    """The line, and a caret under the column; both count from 1."""
+    """The line, and a caret under the column; both count from 1, and columns count bytes."""
     lines = text.split("\n")
     shown = lines[min(line, len(lines)) - 1]
+    before = shown.encode()[: column - 1].decode(errors="ignore")
     # Tabs before the caret are kept, so that it lands where the terminal puts the column.
-    lead = "".join("\t" if c == "\t" else " " for c in shown[: column - 1])
+    lead = "".join("\t" if c == "\t" else " " for c in before)
     return f"  {shown}\n  {lead}^"

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from obsd.cli.settings import flags_of, load_or_exit, server_options
+
+_WHAT_TO_DO: Final[dict[int | None, str]] = {
+    errno.ENOSPC: "; make room on the disk of the data directory",
+    errno.EMFILE: "; allow more open files (ulimit -n, or LimitNOFILE= in systemd)",
+    errno.EEXIST: "; the data directory holds files that are not obsd's",
+    errno.ENOTDIR: "; the data directory holds files that are not obsd's",
+}
 
 
 @click.command()
@@ -33,11 +41,23 @@ def serve(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - c
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from obsd.app import StartError, run
-    from obsd.model.errors import ObsdError
+    from obsd.model.errors import CorruptDataError, ObsdError
     from obsd.services.data_dir import DataDirError
 
     try:
         run(config)
-    except (StartError, DataDirError, ObsdError, OSError) as error:
+    except CorruptDataError as error:
+        click.echo(
+            f"obsd: {error}; 'obsd doctor' shows what else is damaged: restore the file from a"
+            " backup, or start with another --data-dir",
+            err=True,
+        )
+        raise SystemExit(1) from None
+    except (StartError, DataDirError, ObsdError) as error:
         click.echo(f"obsd: {error}", err=True)
+        raise SystemExit(1) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"cannot start: {where}{error.strerror or error}{_WHAT_TO_DO.get(error.errno, '')}"
+        click.echo(f"obsd: {text}; 'obsd doctor' tells more", err=True)
         raise SystemExit(1) from None

@@ -17,8 +17,9 @@ CONFIG_OPTION = click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     envvar="OBSD_CONFIG",
-    help="A YAML file with settings; none is read unless it is named.",
+    help="A YAML file with settings (or OBSD_CONFIG); none is read unless it is named.",
 )
 
 

@@ -137,6 +137,8 @@ class _YamlReader:
         import yaml
 
         raw = yaml.SafeLoader("").construct_object(node, deep=True)
+        if raw is None:
+            return  # "retention:" with nothing behind it is not set, as a whole section can be.
         # YAML 1.1 reads 1:30 as the number 90 and 6273 as one; kinds that are texts want the text.
         if isinstance(node, yaml.ScalarNode) and isinstance(raw, (int, float)):
             raw = raw if isinstance(raw, bool) else node.value
@@ -167,4 +169,8 @@ def _read_environment(environment: Mapping[str, str]) -> Values:
 
 def _read_flags(flags: Mapping[str, Any]) -> Values:
     known = {info.key: info for info in iter_options(Config)}
-    return {key: _parse(known[key], raw, "flag") for key, raw in flags.items() if raw is not None}
+    return {
+        key: _parse(known[key], raw, f"--{known[key].path[-1].replace('_', '-')}")
+        for key, raw in flags.items()
+        if raw is not None
+    }

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from obsd.config.units import (
     FOREVER,
@@ -15,6 +15,8 @@ from obsd.config.units import (
     parse_duration_s,
     parse_size_bytes,
 )
+
+REDACTED: Final = "<redacted>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ def _parse_secret(raw: object) -> str:
     """Like a text, but no error shows what was found."""
     if not isinstance(raw, str) or not raw.strip():
         raise ValueError("expected a non-empty text")
+    if raw == REDACTED:
+        raise ValueError(f"{REDACTED} is what is shown in place of a secret; put the secret there")
     return raw
 
 
@@ -78,7 +82,10 @@ def _parse_duration(raw: object) -> float:
 def _parse_retention(raw: object) -> float | None:
     if isinstance(raw, str) and raw.strip().lower() == FOREVER:
         return None
-    return _parse_duration(raw)
+    try:
+        return _parse_duration(raw)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {FOREVER!r}") from None
 
 
 def _parse_size(raw: object) -> int:
@@ -149,7 +156,7 @@ def _choice(*choices: str) -> Kind:
 
 
 TEXT = Kind("text", _parse_text)
-SECRET = Kind("secret", _parse_secret, lambda value: None if value is None else "<redacted>")
+SECRET = Kind("secret", _parse_secret, lambda value: None if value is None else REDACTED)
 FLAG = Kind("true or false", _parse_flag)
 COUNT = Kind("number", _parse_count)
 DURATION = Kind("duration", _parse_duration, format_duration)

@@ -108,12 +108,14 @@ class StorageConfig:
     head_memory_bytes: int = option(
         SIZE,
         default_factory=_default_head_bytes,
-        help="memory for samples that are not in a part yet; at the limit writers are told to wait",
+        help="memory, of all projects together, for samples that are not in a part yet; at the "
+        "limit writers are told to wait",
     )
     max_active_series: int = option(
         COUNT,
         default_factory=_default_active_series,
-        help="series of one project with samples in memory; more are refused",
+        help="series of one project with samples in memory; more are refused, and so are more than "
+        "four times as many registered ones",
     )
     max_labels: int = option(COUNT, 64, help="labels of one series, its name included")
     max_label_name_bytes: int = option(SIZE, 1024, help="length of a label's name")

@@ -22,7 +22,7 @@ from typing import Final
 
 from obsd.durable import records
 from obsd.durable.files import make_directory, sync_directory
-from obsd.model.errors import StorageUnavailableError
+from obsd.model.errors import CorruptDataError, StorageUnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class _Segment:
     size_bytes: int
     # Bytes that a failed write or sync may have left in an unknown state: write no more here.
     broken: bool = False
+    # What a failed sync left unsafe lies before everything that comes later: no more is safe.
+    sync_failed: bool = False
     waiting: list[OnDurable] = field(default_factory=list)
 
 
@@ -79,6 +81,8 @@ class Wal:
         self._next_number = self._older[-1] + 1 if self._older else 1
         self._closing = False
         self.sync_times = SyncTimes()
+        # Places of replayed segments where acknowledged data was lost to damage.
+        self.damage_count = 0
         self._syncer = threading.Thread(target=self._sync_forever, name="wal-sync", daemon=True)
         self._syncer.start()
 
@@ -102,21 +106,38 @@ class Wal:
     def replay(self) -> Iterator[bytes]:
         """Every record of the segments that were there at the start, oldest first.
 
-        The last segment may end in a torn record, which nobody was told is safe. Damage elsewhere
-        is reported and the segment's rest is skipped: serving what is whole beats not starting.
+        A segment may end in a torn record, which nobody was told is safe. Damage is reported, and
+        what it hit is left out: serving what is whole beats not starting.
         """
         for number in list(self._older):
             path = self._path(number)
             whole_bytes = records.MAGIC_BYTES
-            for record in records.iter_records(path, self._magic, torn_tail_ok=True):
+            for record in records.iter_records(path, self._magic, self._report_damage):
                 whole_bytes = record.end_bytes
                 yield record.payload
-            lost_bytes = path.stat().st_size - whole_bytes
-            if lost_bytes > 0:
+            torn_bytes = path.stat().st_size - whole_bytes
+            if torn_bytes > 0:
                 log.warning(
                     "WAL segment ends in a torn record",
-                    extra={"segment": path.name, "skipped_bytes": lost_bytes},
+                    extra={"segment": path.name, "torn_bytes": torn_bytes},
                 )
+
+    def keep_copies(self, directory: Path) -> None:
+        """Link the segments that were there at the start into a directory, where they stay."""
+        try:
+            make_directory(directory)
+            kept = {path.stat().st_ino for path in directory.iterdir()}
+            for number in self._older:
+                path = self._path(number)
+                if path.stat().st_ino not in kept:  # Another start may have come before a flush.
+                    # Numbers begin anew when all segments are gone; times do not.
+                    (directory / f"{time.time_ns()}-{path.name}").hardlink_to(path)
+        except OSError as error:
+            log.error("cannot keep damaged WAL segments", extra={"error": str(error)})
+
+    def _report_damage(self, error: CorruptDataError) -> None:
+        self.damage_count += 1
+        log.error("WAL is damaged", extra={"error": str(error)})
 
     def append(self, payload: Sequence[bytes], on_durable: OnDurable) -> None:
         """Write these bytes in a row as one record.
@@ -197,12 +218,14 @@ class Wal:
         """Delete the ended segments up to this one: parts hold what they held."""
         with self._state:
             gone = [n for n in self._older if n <= number]
-            self._older = [n for n in self._older if n > number]
+        # Oldest first, and none before those it follows are gone: replayed without the later
+        # ones, an older segment would undo what they overwrote.
         for n in gone:
             path = self._path(n)
             size_bytes = path.stat().st_size
             path.unlink()
             with self._state:
+                self._older.remove(n)
                 self._older_bytes -= size_bytes
         if gone:
             sync_directory(self._directory)
@@ -224,7 +247,7 @@ class Wal:
                 if waiting:
                     self._sync(segment, waiting)
             for segment in retired:
-                os.close(segment.fd)
+                _close(segment)
             if stop:
                 return
 
@@ -232,11 +255,13 @@ class Wal:
         started_s = time.perf_counter()
         failure: Exception | None = None
         try:
+            if segment.sync_failed:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             os.fdatasync(segment.fd)
         except OSError as error:
             # After a failed sync the kernel may have dropped the pages: nothing of this segment
             # that is not synced yet can be trusted, whatever a later sync says.
-            segment.broken = True
+            segment.broken = segment.sync_failed = True
             failure = StorageUnavailableError(f"cannot sync the WAL: {error.strerror}")
             log.error("WAL sync failed", extra={"segment": segment.path.name})
         self.sync_times.observe(time.perf_counter() - started_s)
@@ -250,6 +275,15 @@ class Wal:
             self._closing = True
             self._state.notify()
         self._syncer.join()
+
+
+def _close(segment: _Segment) -> None:
+    try:
+        os.close(segment.fd)
+    except OSError as error:
+        # What is synced is safe, and what is not was reported; other segments must be synced.
+        extra = {"segment": segment.path.name, "error": str(error)}
+        log.error("cannot close a WAL segment", extra=extra)
 
 
 def segment_name(number: int) -> str:

@@ -16,12 +16,11 @@ from aiohttp import web
 from obsd.api.auth import project_of
 from obsd.api.errors import ErrorRenderer, answer_to, render_text
 from obsd.api.keys import METRICS
-from obsd.api.prometheus_routes import PREFIXES
+from obsd.api.prometheus_routes import PREFIXES, WRITE_PATHS
 from obsd.ingest.body import read_compressed
 from obsd.ingest.media_type import parse_media_type
-from obsd.tsdb.engine import Wire, WriteOutcome
+from obsd.tsdb.write import Wire, WriteOutcome
 
-PATHS: Final = ("/api/v1/write", "/api/v1/prom/remote/write", "/api/v1/push", "/api/prom/push")
 MAX_COMPRESSED_BYTES: Final = 32 << 20
 
 _MESSAGES: Final = {
@@ -102,8 +101,8 @@ def _refusal(error: Exception, wire: Wire) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    return [web.post(prefix + path, write) for prefix in PREFIXES for path in PATHS]
+    return [web.post(prefix + path, write) for prefix in PREFIXES for path in WRITE_PATHS]
 
 
 def error_renderers() -> dict[str, ErrorRenderer]:
-    return {prefix + path: render_text for prefix in PREFIXES for path in PATHS}
+    return {prefix + path: render_text for prefix in PREFIXES for path in WRITE_PATHS}

@@ -6,6 +6,7 @@ granule is copied as it is, without being read. Once a day is over, its segments
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Final
 from obsd import _native
 from obsd.logindex.catalog import Catalog, SegmentFile
 from obsd.logindex.filenames import SegmentName
+
+log = logging.getLogger(__name__)
 
 DAY_MS: Final = 86_400_000
 
@@ -85,4 +88,8 @@ def merge(
         if not catalog.quarantine(Path(damaged), detail):
             raise
         return
-    catalog.replace(inputs, [path] if written else [])
+    try:
+        catalog.replace(inputs, [path] if written else [])
+    except ValueError:
+        # A search has set an input aside meanwhile; what it had to say is not to come back by this.
+        log.info("merge given up: an input is gone", extra={"output": path.name})

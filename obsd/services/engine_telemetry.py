@@ -33,7 +33,7 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[EngineStats], float]], ...]] = (
 )
 _COUNTERS: Final[tuple[tuple[str, str, Callable[[EngineStats], float]], ...]] = (
     ("obsd_samples_total", "Samples stored.", lambda s: s.samples),
-    ("obsd_histogram_samples_total", "Native histograms stored.", lambda s: s.histograms),
+    ("obsd_native_histograms_total", "Native histograms stored.", lambda s: s.histograms),
     ("obsd_exemplars_total", "Exemplars stored.", lambda s: s.exemplars),
     ("obsd_exemplars_dropped_total", "Exemplars that were refused.", lambda s: s.exemplars_dropped),
     (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from typing import Final, Protocol, TypeVar
 
@@ -60,23 +60,44 @@ class Maintenance:
 
     async def flush_due(self) -> None:
         """Flush the engines whose head is old or large enough."""
-        for project, engine in self._engines:
+
+        async def flush(project: str, engine: Engine) -> None:
             if engine.flush_due():
                 await self._run(engine.flush)
                 log.debug("flushed", extra={"project": project})
 
+        await self._for_each(flush)
+
     async def compact(self) -> None:
         """Merge until nothing is due; flushes get their turn between two merges."""
-        for project, engine in self._engines:
+
+        async def merge(project: str, engine: Engine) -> None:
             while await self._run(engine.compact):
                 log.debug("merged parts", extra={"project": project})
 
+        await self._for_each(merge)
+
     async def apply_retention(self) -> None:
         """Remove what is older than it may be."""
-        for project, engine in self._engines:
+
+        async def remove(project: str, engine: Engine) -> None:
             removed = await self._run(engine.apply_retention)
             if removed:
                 log.info("retention", extra={"project": project, "removed_parts": removed})
+
+        await self._for_each(remove)
+
+    async def _for_each(self, work: Callable[[str, Engine], Awaitable[None]]) -> None:
+        """Do the work for every project; one that fails keeps no other from its turn."""
+        failure: Exception | None = None
+        for project, engine in self._engines:
+            try:
+                await work(project, engine)
+            except Exception as error:
+                log.exception("background work failed", extra={"project": project})
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def probe_lag(self) -> None:
         """Measure how late the loop runs timers."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import cramjam
 import numpy as np
@@ -12,21 +11,9 @@ import numpy as np
 from obsd import _native
 from obsd.model.errors import BadInputError
 from obsd.model.labels import METRIC_NAME
-from obsd.model.metadata import Metadata
+from obsd.model.metadata import METRIC_TYPES, Metadata
 from obsd.services import protobuf
-from obsd.tsdb.engine import WriteOutcome
-
-METRIC_TYPES: Final = (
-    "unknown",
-    "counter",
-    "gauge",
-    "histogram",
-    "gaugehistogram",
-    "summary",
-    "info",
-    "stateset",
-)
-"""In the order of remote write's numbers for them."""
+from obsd.tsdb.write import WriteOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,10 @@ from obsd.model.clock import Clock, SystemClock
 from obsd.model.errors import BadInputError
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import Labels
-from obsd.model.matcher import Matcher
-from obsd.model.metadata import Metadata
+from obsd.model.metadata import METRIC_TYPES, Metadata
 from obsd.promql import Evaluator, Result
 from obsd.promql.ast import Expr
 from obsd.services.metric_encoding import (
-    METRIC_TYPES,
     Metric,
     RejectedMetricsError,
     encode_metadata,
@@ -34,10 +32,12 @@ from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
 from obsd.services.query_slots import QuerySlots
 from obsd.services.query_turns import QueryTurns
-from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
+from obsd.tsdb.absent import AbsentMetrics, MatcherSets
+from obsd.tsdb.engine import MetricsEngine
+from obsd.tsdb.write import Wire, WriteOutcome
 
 T = TypeVar("T")
-MatcherSets = Sequence[Sequence[Matcher]]
+MetricsReader = MetricsEngine | AbsentMetrics
 
 MAX_POINTS: Final = 11_000
 """Points a series that a range query may return; Prometheus' own limit."""
@@ -113,6 +113,7 @@ class MetricsCollector:
             executors.query,
             QuerySlots(self.limits.concurrent, self.limits.queued, self.limits.queue_wait_s),
         )
+        self._absent = AbsentMetrics()
         self.totals = IngestTotals()
 
     # Writing
@@ -202,7 +203,8 @@ class MetricsCollector:
         """
 
         def settle() -> None:
-            self._projects.engine(project_id).settle()
+            if (engine := self._projects.existing(project_id)) is not None:
+                engine.settle()
 
         # Not in the pools of ingest or queries: it takes as long as it takes.
         await asyncio.get_running_loop().run_in_executor(None, settle)
@@ -227,20 +229,22 @@ class MetricsCollector:
         """
         return await self.turns.run(
             budget,
-            lambda: work(
-                Evaluator(self._projects.engine(project_id), lookback_ms=self.limits.lookback_ms)
-            ),
+            lambda: work(Evaluator(self._reader(project_id), lookback_ms=self.limits.lookback_ms)),
         )
 
     async def read(
         self,
         project_id: str,
-        work: Callable[[MetricsEngine, QueryBudget], T],
+        work: Callable[[MetricsReader, QueryBudget], T],
         budget: QueryBudget | None = None,
     ) -> T:
         """Run `work` on the project's engine in the query pool, when it is its turn."""
         spend = budget or self.new_budget()
-        return await self.turns.run(spend, lambda: work(self._projects.engine(project_id), spend))
+        return await self.turns.run(spend, lambda: work(self._reader(project_id), spend))
+
+    def _reader(self, project_id: str) -> MetricsReader:
+        """Blocks where the project has to be opened."""
+        return self._projects.existing(project_id) or self._absent
 
     async def query_instant(
         self,
@@ -296,7 +300,8 @@ class MetricsCollector:
     ) -> list[Labels]:
         """Label sets, sorted, of series that any selector matches and that have samples then."""
         return await self.read(
-            project_id, lambda engine, _: engine.series(matcher_sets, start_ms, end_ms, limit)
+            project_id,
+            lambda engine, budget: engine.series(matcher_sets, start_ms, end_ms, limit, budget),
         )
 
     async def label_names(
@@ -309,7 +314,10 @@ class MetricsCollector:
     ) -> list[str]:
         """Label names, sorted, of those series; no selector means all series."""
         return await self.read(
-            project_id, lambda engine, _: engine.label_names(matcher_sets, start_ms, end_ms, limit)
+            project_id,
+            lambda engine, budget: engine.label_names(
+                matcher_sets, start_ms, end_ms, limit, budget
+            ),
         )
 
     async def label_values(
@@ -324,7 +332,9 @@ class MetricsCollector:
         """Values, sorted, of one label on those series; no selector means all series."""
         return await self.read(
             project_id,
-            lambda engine, _: engine.label_values(name, matcher_sets, start_ms, end_ms, limit),
+            lambda engine, budget: engine.label_values(
+                name, matcher_sets, start_ms, end_ms, limit, budget
+            ),
         )
 
     async def exemplars(
@@ -332,7 +342,8 @@ class MetricsCollector:
     ) -> list[tuple[Labels, list[Exemplar]]]:
         """Exemplars, by time, of each series that any selector matches and that has some."""
         return await self.read(
-            project_id, lambda engine, _: engine.exemplars(matcher_sets, start_ms, end_ms)
+            project_id,
+            lambda engine, budget: engine.exemplars(matcher_sets, start_ms, end_ms, budget),
         )
 
     async def metadata(self, project_id: str, metric: str | None = None) -> dict[str, Metadata]:

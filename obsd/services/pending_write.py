@@ -42,7 +42,8 @@ class PendingWrite(Generic[Outcome]):
             self._step()
 
     def _on_durable(self, error: Exception | None) -> None:
-        self._error = error
+        if error is not None:
+            self._error = error
         self._step()
 
     def _step(self) -> None:

@@ -5,6 +5,7 @@ The project's id is the directory's name, so ids are checked before they touch a
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ from obsd.model.clock import Clock
 from obsd.model.errors import BadInputError, OverloadedError
 from obsd.services.log_store import LogStore
 from obsd.tsdb.engine import MetricsEngine
+from obsd.tsdb.head_memory import HeadMemory
 from obsd.tsdb.options import EngineOptions
+
+log = logging.getLogger(__name__)
 
 DEFAULT_PROJECT: Final = "default"
 PROJECTS_DIRECTORY: Final = "projects"
@@ -99,17 +103,18 @@ class Projects:
         """
         self._directory = data_dir / PROJECTS_DIRECTORY
         self._max_projects = max_projects
+        memory = HeadMemory()
         self._metrics = EngineSet(
             self._directory,
             METRICS_DIRECTORY,
-            lambda directory: MetricsEngine.open(directory, options, clock),
+            lambda directory: MetricsEngine.open(directory, options, clock, memory),
         )
         self.logs = EngineSet(self._directory, LOGS_DIRECTORY, open_logs)
         self._opening = threading.Lock()
         self._closed = False
 
     def engine(self, project_id: str) -> MetricsEngine:
-        """A project's metrics engine.
+        """A project's metrics engine; for writing, since a new project is made.
 
         Raises:
             InvalidProjectIdError: no project can have this id.
@@ -131,6 +136,21 @@ class Projects:
         """
         engine = self.logs.get(project_id)
         return engine if engine is not None else self._open(self.logs, project_id)
+
+    def existing(self, project_id: str) -> MetricsEngine | None:
+        """The engine of a project that has been written to; None, and nothing made, for others.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+            OverloadedError: everything is closed.
+        """
+        if (engine := self._metrics.get(project_id)) is not None:
+            return engine
+        if not is_project_id(project_id):
+            raise InvalidProjectIdError(project_id)
+        if not self._closed and not self._metrics.is_on_disk(project_id):
+            return None
+        return self._open(self._metrics, project_id)
 
     def _open(self, engines: EngineSet[E], project_id: str) -> E:
         if not is_project_id(project_id):
@@ -169,11 +189,15 @@ class Projects:
         """Close every engine; from then on none opens."""
         with self._opening:
             self._closed = True
-            metrics, logs = self._metrics.take_all(), self.logs.take_all()
-        for engine in metrics:
-            engine.close()
-        for store in logs:
-            store.close()
+            engines = [*self._metrics, *self.logs]
+            self._metrics.take_all()
+            self.logs.take_all()
+        for project_id, engine in engines:
+            try:
+                engine.close()
+            except Exception:
+                # The others must flush all the same; what this one holds is in its WAL.
+                log.exception("cannot close a project", extra={"project": project_id})
 
 
 class AllEngines:

@@ -167,7 +167,8 @@ def run_merge(
         )
     except _native.CorruptError as error:
         path, detail = error.args
-        if not parts.quarantine(Path(path), detail):
+        known = Path(path) in {file.path for file in plan.inputs}
+        if not parts.quarantine(Path(path), detail) and not known:
             raise
         return
     parts.replace(plan.inputs, [Path(path) for path, _ in outputs])

@@ -15,13 +15,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from obsd import _native
 from obsd.durable.files import make_directory
@@ -32,8 +30,6 @@ from obsd.model.errors import (
     CorruptDataError,
     OverloadedError,
     StorageUnavailableError,
-    TooLargeError,
-    UndecodableError,
 )
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import Labels
@@ -42,14 +38,24 @@ from obsd.model.metadata import Metadata
 from obsd.model.samples import Columns, Matrix, RollupSpec
 from obsd.tsdb import filenames
 from obsd.tsdb.compaction import FLUSHED, CompactionOptions, compact_once
+from obsd.tsdb.head_memory import HeadMemory
 from obsd.tsdb.metadata_file import MetadataFile
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.parts import PartSet
 from obsd.tsdb.reader import Reader, Source
+from obsd.tsdb.replay import replay
 from obsd.tsdb.retention import apply_retention, drop_before_ms
 from obsd.tsdb.series_log import SeriesLog
 from obsd.tsdb.stats import Cardinality, EngineStats, level_stats
 from obsd.tsdb.wal_record import MAGIC, WalRecord
+from obsd.tsdb.write import (
+    Wire,
+    WorkCounters,
+    WriteCounters,
+    WriteOutcome,
+    decode,
+    limits_now,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,71 +67,25 @@ _FORGET_BELOW = 0.75
 """The share of registered series still in use below which the others are forgotten."""
 
 
-class Wire(Enum):
-    """The protocol version of a remote write request."""
-
-    REMOTE_WRITE_1 = 1
-    REMOTE_WRITE_2 = 2
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOutcome:
-    """What became of a request.
-
-    Attributes:
-        samples, histograms, exemplars, metadata: how many were stored.
-        rejected: refused samples by reason; empty when all was stored.
-        messages: the first few refusals in words.
-    """
-
-    samples: int
-    histograms: int
-    exemplars: int
-    metadata: int
-    rejected: dict[str, int]
-    messages: list[str]
-
-
-@dataclass(slots=True)
-class WriteCounters:
-    """Totals since the start. Written under the write lock."""
-
-    samples: int = 0
-    out_of_order: int = 0
-    duplicates: int = 0
-    overwrites: int = 0
-    histograms: int = 0
-    exemplars: int = 0
-    exemplars_dropped: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class WorkCounters:
-    """Background work since the start. Written under the flush lock and the merge lock."""
-
-    flushes: int = 0
-    flush_s: float = 0.0
-    merges: int = 0
-    merge_s: float = 0.0
-
-
 class MetricsEngine:
     """One project's samples."""
 
-    def __init__(self, directory: Path, options: EngineOptions, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, options: EngineOptions, clock: Clock, memory: HeadMemory
+    ) -> None:
         """Use `open`."""
         make_directory(directory)
         self._directory = directory
         self._options = options
         self._clock = clock
-        self._series = SeriesLog(directory / filenames.SERIES)
-        self._registry = self._series.registry
-        self._metadata = MetadataFile(directory / filenames.METADATA, self._registry)
         self._parts = PartSet.open(
             directory / filenames.PARTS_DIRECTORY, directory / filenames.QUARANTINE_DIRECTORY
         )
+        self._series = SeriesLog(directory / filenames.SERIES, self._parts.last_series_id())
+        self._registry = self._series.registry
+        self._metadata = MetadataFile(directory / filenames.METADATA, self._registry)
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
+        self._closed = False  # Written under the write lock.
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._merge_lock = threading.Lock()
@@ -133,6 +93,8 @@ class MetricsEngine:
         # one reference.
         self._heads: tuple[_native.Head, ...] = (_native.Head(),)
         self._head_since_ms = clock.now_ms()
+        self._memory = memory
+        memory.add(id(self), self._head_bytes)
         self.counters = WriteCounters()
         self._work = WorkCounters()
         self._compaction = CompactionOptions(partition_ms=options.partition_ms)
@@ -140,10 +102,19 @@ class MetricsEngine:
         self._reader = Reader(self._registry)
 
     @staticmethod
-    def open(directory: Path, options: EngineOptions, clock: Clock) -> MetricsEngine:
-        """Open a directory, making it if need be, and replay its WAL."""
-        engine = MetricsEngine(directory, options, clock)
-        engine._replay()
+    def open(
+        directory: Path, options: EngineOptions, clock: Clock, memory: HeadMemory | None = None
+    ) -> MetricsEngine:
+        """Open a directory, making it if need be, and replay its WAL.
+
+        Engines with one `memory` share the limit of their heads' size.
+        """
+        engine = MetricsEngine(directory, options, clock, memory or HeadMemory())
+        try:
+            engine._replay()
+        except BaseException:
+            engine._release()
+            raise
         return engine
 
     # Writing
@@ -153,35 +124,40 @@ class MetricsEngine:
 
         When this returns, queries see its samples. `on_durable(None)` is called from another
         thread once the disk has them, or with the error that prevents that; only then may the
-        request be acknowledged.
+        request be acknowledged. Where nothing is to be stored, it is called from this thread.
 
         Raises:
             UndecodableError: it is not such a request; nothing was stored.
             TooLargeError: it decompresses to more than the limit.
-            OverloadedError: the head is full; nothing was stored.
+            OverloadedError: the head is full, or the engine is closed; nothing was stored.
             StorageUnavailableError: the disk refuses; nothing was stored.
         """
         now_ms = self._clock.now_ms()
-        if self._head_bytes() > self._options.max_head_bytes:
+        if self._memory.total_bytes() > self._options.max_head_bytes:
             raise OverloadedError("the metrics head is full: flushing does not keep up")
         min_ts_ms, max_ts_ms = self._acceptable_times(now_ms)
         version_2 = wire is Wire.REMOTE_WRITE_2
-        batch = self._decode(body, version_2, min_ts_ms, max_ts_ms, self._series_room())
-        record = WalRecord(version_2, batch.hit_series_limit, now_ms, min_ts_ms, max_ts_ms, body)
+        request = WalRecord(version_2, now_ms, min_ts_ms, max_ts_ms, (), body)
+        batch = self._decode(request)
         with self._write_lock:
+            if self._closed:
+                raise OverloadedError("the metrics engine is closed")
             if batch.generation != self._registry.generation:
                 # Series were removed since: some that the batch names may be gone.
-                batch = self._decode(body, version_2, min_ts_ms, max_ts_ms, self._series_room())
-            self._wal.append(record.encode(), on_durable)
-            return self._apply(batch)
+                batch = self._decode(request)
+            if batch.refused:
+                request = dataclasses.replace(request, refused=tuple(batch.refused))
+            if batch.samples or batch.blobs or batch.metadata:
+                self._wal.append(request.encode(), on_durable)
+                return self._apply(batch)
+            outcome = self._apply(batch)
+        on_durable(None)
+        return outcome
 
     def _acceptable_times(self, now_ms: int) -> tuple[int, int]:
         retention_ms = self._options.retention_ms
-        oldest_ms = -_FOREVER_MS if retention_ms is None else now_ms - retention_ms
-        return oldest_ms, now_ms + self._options.max_future_ms
-
-    def _series_room(self) -> int:
-        return max(0, self._options.max_active_series - self._active_series())
+        oldest_ms = _FOREVER_MS if retention_ms is None else retention_ms - now_ms
+        return -min(oldest_ms, _FOREVER_MS), now_ms + self._options.max_future_ms
 
     def _active_series(self) -> int:
         """Series with samples in the head, or in the last one while the new one fills up."""
@@ -190,67 +166,19 @@ class MetricsEngine:
     def _head_bytes(self) -> int:
         return sum(head.size_bytes for head in self._heads)
 
-    def _decode(
-        self, body: bytes, version_2: bool, min_ts_ms: int, max_ts_ms: int, room: int
-    ) -> _native.Batch:
-        options = self._options
-        try:
-            return self._registry.decode(
-                body,
-                version_2,
-                options.max_decompressed_bytes,
-                options.max_labels,
-                options.max_label_name_bytes,
-                options.max_label_value_bytes,
-                room,
-                min_ts_ms,
-                max_ts_ms,
-            )
-        except _native.TooLargeError as error:
-            raise TooLargeError("decompressed body", options.max_decompressed_bytes) from error
-        except ValueError as error:
-            raise UndecodableError(str(error)) from error
+    def _decode(self, request: WalRecord) -> _native.Batch:
+        return decode(self._registry, request, limits_now(self._options, self._active_series()))
 
     def _apply(self, batch: _native.Batch) -> WriteOutcome:
         """Put a batch into the head. Under the write lock."""
-        late, duplicates, overwrites, histograms, exemplars, exemplars_late, exemplars_over = (
-            self._heads[-1].append(self._registry, batch)
-        )
-        counters = self.counters
-        counters.samples += batch.samples
-        counters.out_of_order += late
-        counters.duplicates += duplicates
-        counters.overwrites += overwrites
-        counters.histograms += histograms
-        counters.exemplars += exemplars
-        counters.exemplars_dropped += exemplars_late + exemplars_over
-        rejected = batch.rejected
-        for reason, count in rejected.items():
-            counters.rejected[reason] = counters.rejected.get(reason, 0) + count
-        if exemplars_late:
-            rejected["out_of_order_exemplar"] = exemplars_late
-        return WriteOutcome(
-            batch.samples, histograms, exemplars, batch.metadata, rejected, batch.messages
-        )
+        appended = self._heads[-1].append(self._registry, batch)
+        return self.counters.add(batch, appended)
 
     def _replay(self) -> None:
         """Put what the WAL holds into the head, decoding on every core."""
         started_s = time.perf_counter()
 
-        def decode(record: WalRecord) -> _native.Batch | UndecodableError:
-            room = 0 if record.limited else _FOREVER_MS
-            times_ms = (record.min_ts_ms, record.max_ts_ms)
-            try:
-                return self._decode(record.body, record.version_2, *times_ms, room)
-            except UndecodableError as error:
-                return error
-
-        with ThreadPoolExecutor(2, thread_name_prefix="wal-replay") as pool:
-            for batch in pool.map(decode, map(WalRecord.decode, self._wal.replay())):
-                if isinstance(batch, UndecodableError):
-                    log.error("WAL record does not decode", extra={"error": str(batch)})
-                else:
-                    self._apply(batch)
+        replay(self._wal, self._registry, self._apply, self._directory)
         samples = self._heads[-1].samples
         self.counters = WriteCounters()
         if samples:
@@ -260,15 +188,25 @@ class MetricsEngine:
     # Storing
 
     def flush_due(self) -> bool:
-        """Whether the head is large or old enough for a flush."""
+        """Whether the head or the WAL is large or old enough for a flush."""
         head, options = self._heads[-1], self._options
         if len(self._heads) > 1:  # A flush has failed.
             return True
-        return not head.is_empty and (
-            head.samples >= options.flush_samples
+        # The WAL may hold metadata alone.
+        wal_bytes = self._wal.size_bytes
+        return not (head.is_empty and wal_bytes == 0) and (
+            wal_bytes >= options.flush_wal_bytes
+            or head.samples >= options.flush_samples
             or head.size_bytes >= options.flush_bytes
             or self._clock.now_ms() - self._head_since_ms >= options.flush_interval_ms
+            or self._crowds_others()
         )
+
+    def _crowds_others(self) -> bool:
+        """Whether the heads of all engines take half of what they may, and this one much of it."""
+        if self._memory.total_bytes() < self._options.max_head_bytes // 2:
+            return False
+        return self._head_bytes() >= self._memory.mean_bytes()
 
     def flush(self) -> None:
         """Turn what has been written so far into a part, and delete the WAL that it covers.
@@ -343,12 +281,14 @@ class MetricsEngine:
     def apply_retention(self) -> int:
         """Delete the parts that are wholly too old; returns how many.
 
-        Series that nothing refers to any more are forgotten along with them.
+        Series that nothing refers to any more are forgotten along with them, and when there are
+        many: some never had a sample that was kept.
         """
         with self._flush_lock, self._merge_lock:
             now_ms, retention_ms = self._clock.now_ms(), self._options.retention_ms
             removed = apply_retention(self._parts, now_ms, retention_ms)
-            if removed:
+            crowded = 2 * self._registry.series_count > self._options.max_registered_series
+            if removed or crowded:
                 self._forget_unused_series()
             return removed
 
@@ -357,13 +297,20 @@ class MetricsEngine:
         return drop_before_ms(self._clock.now_ms(), retention_ms)
 
     def _forget_unused_series(self) -> None:
+        """Under the locks of flushes and merges, so that no part is added meanwhile."""
+        in_parts = self._read_parts_ids()
         with self._write_lock:
-            used = [head.ids() for head in self._heads]
-            used += [np.array(f.part.series_ids(), np.uint32) for f in self._parts.files]
-            ids = np.unique(np.concatenate(used))
+            ids = np.unique(np.concatenate([in_parts, *(head.ids() for head in self._heads)]))
             # Rewriting the log costs as much as what stays: worth it for a good share only.
             if len(ids) < _FORGET_BELOW * self._registry.series_count:
                 self._series.forget_all_but(ids)
+
+    def _read_parts_ids(self) -> npt.NDArray[np.uint32]:
+        """Ids of the series in any part."""
+        ids = np.empty(0, np.uint32)
+        for file in self._parts.files:
+            ids = np.union1d(ids, np.array(file.part.series_ids(), np.uint32))
+        return ids
 
     # Reading
 
@@ -383,8 +330,12 @@ class MetricsEngine:
             CorruptDataError: damage that no part is to blame for.
         """
         while True:
+            generation = self._registry.generation
             try:
-                return read(self._sources())
+                result = read(self._sources())
+                # Where series were forgotten meanwhile, ids may have lost their labels.
+                if generation == self._registry.generation:
+                    return result
             except _native.CorruptError as error:
                 path, detail = error.args
                 if not self._parts.quarantine(Path(path), detail):
@@ -410,9 +361,13 @@ class MetricsEngine:
         start_ms: int,
         end_ms: int,
         limit: int | None = None,
+        budget: QueryBudget | None = None,
     ) -> list[Labels]:
         """Label sets, sorted, of series with samples in the range that any selector matches."""
-        return self._read(lambda s: self._reader.series(s, matcher_sets, start_ms, end_ms, limit))
+        spend = budget or QueryBudget()
+        return self._read(
+            lambda s: self._reader.series(s, matcher_sets, start_ms, end_ms, limit, spend)
+        )
 
     def label_names(
         self,
@@ -420,9 +375,13 @@ class MetricsEngine:
         start_ms: int,
         end_ms: int,
         limit: int | None = None,
+        budget: QueryBudget | None = None,
     ) -> list[str]:
         """Label names, sorted, of those series."""
-        names = self._read(lambda s: self._reader.label_names(s, matcher_sets, start_ms, end_ms))
+        spend = budget or QueryBudget()
+        names = self._read(
+            lambda s: self._reader.label_names(s, matcher_sets, start_ms, end_ms, spend)
+        )
         return names[:limit]
 
     def label_values(
@@ -432,18 +391,27 @@ class MetricsEngine:
         start_ms: int,
         end_ms: int,
         limit: int | None = None,
+        budget: QueryBudget | None = None,
     ) -> list[str]:
         """Values, sorted, of one label on those series."""
+        spend = budget or QueryBudget()
         values = self._read(
-            lambda s: self._reader.label_values(s, name, matcher_sets, start_ms, end_ms)
+            lambda s: self._reader.label_values(s, name, matcher_sets, start_ms, end_ms, spend)
         )
         return values[:limit]
 
     def exemplars(
-        self, matcher_sets: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+        self,
+        matcher_sets: Sequence[Sequence[Matcher]],
+        start_ms: int,
+        end_ms: int,
+        budget: QueryBudget | None = None,
     ) -> list[tuple[Labels, list[Exemplar]]]:
         """Exemplars, by time, of each series that any selector matches and that has some."""
-        return self._read(lambda s: self._reader.exemplars(s, matcher_sets, start_ms, end_ms))
+        spend = budget or QueryBudget()
+        return self._read(
+            lambda s: self._reader.exemplars(s, matcher_sets, start_ms, end_ms, spend)
+        )
 
     def metadata(self, metric: str | None = None) -> dict[str, Metadata]:
         """What senders said about metric families, or about one."""
@@ -497,5 +465,13 @@ class MetricsEngine:
                 self.flush()
         except StorageUnavailableError as error:
             log.warning("closing without a flush", extra={"error": str(error)})
+        with self._write_lock:
+            self._closed = True
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of the files."""
+        self._memory.remove(id(self))
         self._wal.close()
-        self._series.close()
+        with self._flush_lock:
+            self._series.close()

@@ -57,7 +57,7 @@ def _wal(directory: Path) -> Iterator[Finding]:
 def _records(path: Path, magic: bytes, subject: str) -> Finding:
     count, end_bytes = 0, records.MAGIC_BYTES
     try:
-        for record in records.iter_records(path, magic, torn_tail_ok=True):
+        for record in records.iter_records(path, magic):
             count, end_bytes = count + 1, record.end_bytes
         size_bytes = path.stat().st_size
     except FileNotFoundError:
@@ -81,8 +81,10 @@ def _parts(directory: Path) -> Iterator[Finding]:
             part.verify()
         except FileNotFoundError:
             continue
-        except (OSError, _native.CorruptError) as error:
+        except OSError as error:
             yield Finding(Level.ERROR, f"part {path.name}", str(error))
+        except _native.CorruptError as error:
+            yield Finding(Level.ERROR, f"part {path.name}", str(error.args[-1]))  # After its path.
         else:
             whole, samples = whole + 1, samples + part.stats.samples
     yield Finding(Level.OK, "parts", f"{whole} whole parts with {samples} samples")
@@ -90,7 +92,7 @@ def _parts(directory: Path) -> Iterator[Finding]:
 
 def _quarantine(directory: Path) -> Iterator[Finding]:
     for path in _files(directory):
-        message = "a damaged part that was set aside; restore it from a snapshot, or delete it"
+        message = "damaged, and set aside; restore it from a snapshot, or delete it"
         yield Finding(Level.WARNING, str(path), message)
 
 

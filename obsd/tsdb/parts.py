@@ -71,7 +71,7 @@ class PartSet:
         self._files: tuple[PartFile, ...] = ()  # Replaced under the lock; read without.
         self._next_sequence = 1  # Under the lock.
         # Parts set aside, before or since the start, or missing. Under the lock.
-        self.quarantined = len(list(quarantine.iterdir())) if quarantine.is_dir() else 0
+        self.quarantined = len(list(quarantine.glob(f"*{filenames.PART_SUFFIX}")))
 
     @staticmethod
     def open(directory: Path, quarantine: Path) -> PartSet:
@@ -93,6 +93,11 @@ class PartSet:
     def files(self) -> tuple[PartFile, ...]:
         """A snapshot in ascending sequence: of equal timestamps, later parts win."""
         return self._files
+
+    def last_series_id(self) -> int:
+        """The highest id of a series in any part; -1 when there is none."""
+        ids = (file.part.last_id for file in self._files)
+        return max((i for i in ids if i is not None), default=-1)
 
     def next_sequence(self) -> int:
         """The sequence of the next flush: above every one that was ever published."""
@@ -128,26 +133,43 @@ class PartSet:
     def quarantine(self, path: Path, detail: str) -> bool:
         """Set a damaged part aside; false when it is no longer live.
 
-        Its file is kept for whoever wants to rescue something from it.
+        Its file is kept for whoever wants to rescue something from it. A full disk, which may keep
+        it from being moved, does not keep the other parts from being read.
         """
         with self._lock:
-            damaged = [file for file in self._files if file.path == path]
-            if not damaged:
+            kept = [file for file in self._files if file.path != path]
+            if len(kept) == len(self._files):
                 return False
-            self._publish([file for file in self._files if file.path != path])
-            self._set_aside(path, detail)
+            try:
+                # First: a file that no manifest names would be removed at the next start.
+                self._set_aside(path, detail)
+                self._publish(kept)
+            except OSError as error:
+                log.error(
+                    "damaged part left out",
+                    extra={"path": str(path), "error": f"{detail}; {error}"},
+                )
+                self._show(kept)
         return True
 
     def _publish(self, files: Iterable[PartFile]) -> None:
         """Write the manifest, then show the parts to queries. Under the lock."""
-        ordered = tuple(sorted(files, key=_sequence))
-        last = max((file.stats.seq_max for file in ordered), default=0)
-        sequence = max(self._next_sequence, last + 1)
+        ordered = sorted(files, key=_sequence)
         # The files' own names must be durable before the manifest relies on them.
         sync_directory(self._directory)
-        _write_manifest(self._directory, [file.name for file in ordered], sequence)
-        self._next_sequence = sequence
+        names = [file.name for file in ordered]
+        _write_manifest(self._directory, names, self._sequence_after(ordered))
+        self._show(ordered)
+
+    def _show(self, files: Iterable[PartFile]) -> None:
+        """Let queries see these parts. Under the lock."""
+        ordered = tuple(sorted(files, key=_sequence))
+        self._next_sequence = self._sequence_after(ordered)
         self._files = ordered
+
+    def _sequence_after(self, files: Iterable[PartFile]) -> int:
+        last = max((file.stats.seq_max for file in files), default=0)
+        return max(self._next_sequence, last + 1)
 
     def _set_aside(self, path: Path, detail: str) -> None:
         """Move a file into the quarantine and tell. Under the lock."""
@@ -175,7 +197,15 @@ class PartSet:
             leftover = present - set(names)
             leftover |= {path.name for path in self._directory.glob("*.tmp")}
             _unlink(self._directory / name for name in leftover)
-            self._publish(files)
+            if [file.name for file in files] == listed:
+                self._files = tuple(files)
+                return
+            try:
+                self._publish(files)
+            except OSError as error:
+                # A full disk: reads must go on. The next change of the parts publishes again.
+                log.error("cannot write the manifest", extra={"error": str(error)})
+                self._show(files)
 
     def _read_manifest(self) -> list[str] | None:
         """The names of the live parts; None when only the files themselves can tell.

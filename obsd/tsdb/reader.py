@@ -17,7 +17,7 @@ from obsd.model.errors import BadInputError
 from obsd.model.exemplar import Exemplar
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.matcher import Matcher
-from obsd.model.metadata import Metadata
+from obsd.model.metadata import METRIC_TYPES, Metadata
 from obsd.model.samples import Columns, HistogramColumn, Matrix, RollupSpec
 from obsd.tsdb.exemplar_codec import decode_exemplar
 from obsd.tsdb.stats import Cardinality
@@ -26,23 +26,12 @@ Ids = npt.NDArray[np.uint32]
 _T = TypeVar("_T", bound=np.generic)
 Source = _native.Head | _native.Part
 
-METADATA_TYPES: Final = (
-    "unknown",
-    "counter",
-    "gauge",
-    "histogram",
-    "gaugehistogram",
-    "summary",
-    "info",
-    "stateset",
-)
-
 _CELLS_A_SLICE: Final = 2_000_000
 """Values rolled up between two checks of the budget: some tens of milliseconds."""
 
 _SERIES_A_SLICE: Final = 4_096
 
-_CACHED_LABELS: Final = 100_000
+_CACHED_LABELS: Final = 32_768
 
 
 class _LabelCache:
@@ -98,6 +87,7 @@ class Reader:
         end_ms: int,
         budget: QueryBudget,
     ) -> Columns:
+        start_ms, end_ms = _in_range(start_ms), _in_range(end_ms)
         ids = self._with_samples(sources, self.ids([matchers]), start_ms, end_ms)
         offsets, timestamps, values, charged = _empty_offsets(), [], [], 0
         for piece in _slices(ids, _SERIES_A_SLICE):
@@ -194,9 +184,15 @@ class Reader:
         start_ms: int,
         end_ms: int,
         limit: int | None,
+        budget: QueryBudget,
     ) -> list[Labels]:
-        ids = self._with_samples(sources, self.ids(matcher_sets), start_ms, end_ms)
-        return self._labels.get(ids[:limit])
+        found: list[Labels] = []
+        for piece in _slices(self.ids(matcher_sets), _SERIES_A_SLICE):
+            budget.check()
+            found += self._labels.get(self._with_samples(sources, piece, start_ms, end_ms))
+            if limit is not None and len(found) >= limit:
+                break
+        return found[:limit]
 
     def label_names(
         self,
@@ -204,8 +200,9 @@ class Reader:
         matcher_sets: Sequence[Sequence[Matcher]],
         start_ms: int,
         end_ms: int,
+        budget: QueryBudget,
     ) -> list[str]:
-        ids = self._with_samples(sources, self.ids(matcher_sets), start_ms, end_ms)
+        ids = self._checked_with_samples(sources, matcher_sets, start_ms, end_ms, budget)
         return self._registry.label_names(ids)
 
     def label_values(
@@ -215,9 +212,26 @@ class Reader:
         matcher_sets: Sequence[Sequence[Matcher]],
         start_ms: int,
         end_ms: int,
+        budget: QueryBudget,
     ) -> list[str]:
-        ids = self._with_samples(sources, self.ids(matcher_sets), start_ms, end_ms)
+        ids = self._checked_with_samples(sources, matcher_sets, start_ms, end_ms, budget)
         return self._registry.label_values(name, ids)
+
+    def _checked_with_samples(
+        self,
+        sources: list[Source],
+        matcher_sets: Sequence[Sequence[Matcher]],
+        start_ms: int,
+        end_ms: int,
+        budget: QueryBudget,
+    ) -> Ids:
+        """Looking whether a series has samples may read its chunks, so this is what takes long."""
+        found = []
+        for piece in _slices(self.ids(matcher_sets), _SERIES_A_SLICE):
+            budget.check()
+            found.append(self._with_samples(sources, piece, start_ms, end_ms))
+        budget.check()
+        return _joined(found, np.uint32)
 
     def exemplars(
         self,
@@ -225,15 +239,19 @@ class Reader:
         matcher_sets: Sequence[Sequence[Matcher]],
         start_ms: int,
         end_ms: int,
+        budget: QueryBudget,
     ) -> list[tuple[Labels, list[Exemplar]]]:
-        ids = self.ids(matcher_sets)
-        offsets, _, messages = _native.select_blobs(sources, ids, "exemplar", start_ms, end_ms)
-        having = np.flatnonzero(np.diff(offsets))
-        labels = self._labels.get(ids[having])
-        return [
-            (of, [decode_exemplar(m) for m in messages[offsets[i] : offsets[i + 1]]])
-            for i, of in zip(having.tolist(), labels, strict=True)
-        ]
+        start_ms, end_ms = _in_range(start_ms), _in_range(end_ms)
+        found: list[tuple[Labels, list[Exemplar]]] = []
+        for ids in _slices(self.ids(matcher_sets), _SERIES_A_SLICE):
+            offsets, _, messages = _native.select_blobs(sources, ids, "exemplar", start_ms, end_ms)
+            budget.charge(len(messages))
+            having = np.flatnonzero(np.diff(offsets))
+            found += (
+                (of, [decode_exemplar(m) for m in messages[offsets[i] : offsets[i + 1]]])
+                for i, of in zip(having.tolist(), self._labels.get(ids[having]), strict=True)
+            )
+        return found
 
     def metadata(self, metric: str | None) -> dict[str, Metadata]:
         return {
@@ -258,7 +276,12 @@ class Reader:
 
     @staticmethod
     def _with_samples(sources: list[Source], ids: Ids, start_ms: int, end_ms: int) -> Ids:
-        return _native.with_samples(sources, ids, start_ms, end_ms)
+        return _native.with_samples(sources, ids, _in_range(start_ms), _in_range(end_ms))
+
+
+def _in_range(time_ms: int) -> int:
+    """The nearest time that 64 bits hold: no sample is beyond."""
+    return min(max(time_ms, -(2**63)), 2**63 - 1)
 
 
 def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
@@ -266,7 +289,7 @@ def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
 
 
 def _type_name(kind: int) -> str:
-    return METADATA_TYPES[kind] if kind < len(METADATA_TYPES) else "unknown"
+    return METRIC_TYPES[kind] if kind < len(METRIC_TYPES) else "unknown"
 
 
 def _slices(ids: Ids, size: int) -> Iterable[Ids]:

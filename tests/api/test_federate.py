@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from obsd.api.federate import Newest, exposition
+from obsd.api.federate import Newest, exposition, with_plain_names
 from obsd.model.labels import Labels
 from tests.api.running_app import RunningApp, running_app
 
@@ -35,7 +35,8 @@ async def app(tmp_path: Path) -> AsyncIterator[RunningApp]:
 async def test_newest_samples_of_the_union(app: RunningApp):
     selectors = {"match[]": ['{job="a"}', "up"]}
     for path in ("/federate", "/prometheus/federate"):
-        answer = await app.get(path, selectors)
+        accept = {"Accept": "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.9, */*;q=0.1"}
+        answer = await app.get(path, selectors, headers=accept)
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert answer.text.splitlines() == [
@@ -45,6 +46,22 @@ async def test_newest_samples_of_the_union(app: RunningApp):
             f'up{{instance="x",job="a"}} 1 {NOW}',
             f'up{{job="b",instance=""}} 1e-07 {NOW}',
         ]
+
+
+async def test_names_are_plain_unless_the_scraper_takes_others(app: RunningApp):
+    answer = await app.get("/federate", {"match[]": '{job="a",__name__!="up"}'})
+    assert answer.headers["Content-Type"].endswith("escaping=underscores")
+    assert answer.text.splitlines() == [
+        "# TYPE a_b untyped",
+        f'a_b{{c_d="q\\"\\\\\\n",job="a",instance=""}} NaN {NOW}',
+    ]
+
+
+def test_names_that_become_alike_give_one_series():
+    names = ("a.b", "a_b", "1.ü:")
+    samples = [Newest(Labels.of({"__name__": name, "9": "x"}), 1, 1.0) for name in names]
+    plain = [newest.labels.as_dict() for newest in with_plain_names(samples)]
+    assert plain == [{"__name__": "a_b", "_": "x"}, {"__name__": "___:", "_": "x"}]
 
 
 async def test_no_selector_is_no_sample(app: RunningApp):

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from yarl import URL
 
+from obsd.model.budget import QueryBudget
+from obsd.model.errors import QueryCanceledError
 from tests.api.running_app import WRITE_1, RunningApp, running_app
 from tests.protobuf.prometheus_messages import WriteRequest, compressed
 
@@ -148,3 +151,27 @@ async def test_format_query(app: RunningApp):
 async def test_parse_query(app: RunningApp):
     tree = await app.data("/api/v1/parse_query", {"query": "sum(up)"})
     assert (tree["type"], tree["op"], tree["expr"]["name"]) == ("aggregation", "sum", "up")
+
+
+async def test_a_label_name_that_is_no_utf8_is_an_error(app: RunningApp):
+    url = URL(f"{app.url}/api/v1/label/%FF/values", encoded=True)
+    async with app.session.get(url) as response:
+        answer = await response.json()
+    assert (response.status, answer["errorType"]) == (400, "bad_data")
+
+
+async def test_no_limit_per_metric_is_one_entry(app: RunningApp):
+    await app.metrics.register_metric("default", "up", "gauge", "Help.")
+    everything = await app.data("/api/v1/metadata")
+    assert everything == {"up": [{"type": "gauge", "help": "Help.", "unit": ""}]}
+    assert await app.data("/api/v1/metadata", {"limit_per_metric": "0"}) == everything
+
+
+@pytest.mark.parametrize("listing", ["series", "label_names", "label_values", "exemplars"])
+async def test_listings_stop_when_nobody_waits(app: RunningApp, listing: str):
+    budget = QueryBudget()
+    budget.cancel()
+    engine = app.projects.engine("default")
+    name = ["job"] if listing == "label_values" else []
+    with pytest.raises(QueryCanceledError):
+        getattr(engine, listing)(*name, [], 0, 1 << 60, budget=budget)

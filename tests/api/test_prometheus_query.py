@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import math
 import threading
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -346,3 +348,21 @@ def test_envelopes_are_plain_json():
         "infos": ["info"],
     }
     assert json.loads(envelope((b"[]",))) == {"status": "success", "data": []}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_form_may_be_compressed(app: RunningApp, coding: str):
+    form = b"query=1%2B1&time=4"
+    body = gzip.compress(form) if coding == "gzip" else zlib.compress(form)
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Content-Encoding": coding,
+    }
+    answer = await app.post("/api/v1/query", body, headers=headers)
+    assert answer.json["data"]["result"] == [4, "2"]
+
+
+async def test_a_form_in_an_unknown_coding_is_415(app: RunningApp):
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "br"}
+    answer = await app.post("/api/v1/query", b"query=1", headers=headers)
+    assert (answer.status, answer.json["errorType"]) == (415, "bad_data")

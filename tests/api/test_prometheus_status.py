@@ -96,7 +96,7 @@ class Monitoring:
     """Self-monitoring as its targets are seen: one up, one down, one not read yet."""
 
     last: ClassVar = {
-        "node": LastCollection(T0, 10, is_up=True),
+        "node": LastCollection(T0, 10, 0.25, is_up=True),
         "obsd": LastCollection(T0, error="no answer"),
         "other": LastCollection(),
     }
@@ -114,6 +114,7 @@ async def test_targets_tell_their_health(app: RunningApp):
     assert own["lastError"] == "no answer"
     assert own["scrapeUrl"] == "http://127.0.0.1:6273/metrics"
     assert node["lastScrape"] == "2023-11-14T22:13:20Z"
+    assert (node["lastScrapeDuration"], other["lastScrapeDuration"]) == (0.25, 0)
     assert node["labels"]["job"] == node["scrapePool"] == "node"
     assert set(node) == {
         "discoveredLabels", "labels", "scrapePool", "scrapeUrl", "globalUrl", "lastError",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import logging
+import re
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -15,8 +19,9 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from obsd.api.access_log import SparseLog, redact
+from obsd.api.access_log import SparseLog, log_request, redact
 from obsd.api.auth import open_authenticator
+from obsd.api.edge import HOT_PATHS
 from obsd.api.errors import render_text
 from obsd.api.server import Services, build_app, serving_runner
 from obsd.api.state import Phase, ServerState
@@ -24,7 +29,7 @@ from obsd.config import Config
 from obsd.model.errors import OverloadedError
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
-from tests.api.running_app import running_app
+from tests.api.running_app import WRITE_1, running_app
 
 
 class Handlers:
@@ -280,6 +285,34 @@ def test_refused_writes_are_logged_once_a_second_with_their_number(caplog) -> No
     assert [getattr(line, "suppressed", 0) for line in caplog.records] == [0, 2]
 
 
+@pytest.mark.parametrize("path", ["/-/ready", "/ready"])
+async def test_waiting_for_readiness_fills_no_log(server, caplog, path: str) -> None:
+    server.services.state.phase = Phase.REPLAYING
+    with caplog.at_level(logging.INFO, "obsd.access"):
+        async with server.session.get(path) as response:
+            assert response.status == 503
+        async with server.session.get("/ok") as response:
+            assert response.status == 503
+    assert [r.path for r in caplog.records if r.name == "obsd.access"] == ["/ok"]
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics"])
+def test_what_is_asked_for_again_and_again_fills_no_log(caplog, path: str) -> None:
+    with caplog.at_level(logging.INFO, "obsd.access"):
+        for status in (200, 500):
+            log_request(make_mocked_request("GET", path), web.Response(status=status), 0.001)
+    assert [r.status for r in caplog.records if r.name == "obsd.access"] == [500]
+
+
+async def test_every_address_of_remote_write_takes_the_short_way(tmp_path) -> None:
+    async with running_app(tmp_path) as app:
+        for path in sorted(HOT_PATHS):
+            answer = await app.post(path, b"", headers=WRITE_1)
+            assert answer.status == 400
+            assert "Vary" not in answer.headers, path
+    assert {"/prometheus/api/v1/write", "/api/v1/prom/remote/write"} <= HOT_PATHS
+
+
 async def test_requests_are_logged_with_their_fields(server, caplog) -> None:
     with caplog.at_level(logging.DEBUG, "obsd.access"):
         headers = {"X-Scope-OrgID": "team"}
@@ -296,13 +329,42 @@ async def test_the_start_page_is_whole_and_asks_nobody_else(tmp_path) -> None:
         answer = await app.get("/", headers={"Host": 'x"><script>:80'})
         page = answer.text
         assert answer.status in {200, 400}
-        assert "<script" not in page
+        assert 'x"><script>' not in page
         answer = await app.get("/")
         policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'none'; style-src 'sha256-")
         assert f"{app.url}/api/v1/write" in answer.text
-        assert "$" not in answer.text.replace("$'", "")
+        assert "$" not in answer.text
         assert "src=" not in answer.text
+        assert "OBSD_TOKEN" not in answer.text  # Only where one is asked for.
+
+
+@pytest.mark.parametrize("tag", ["style", "script"])
+async def test_the_start_pages_policy_allows_its_own_style_and_script(tmp_path, tag) -> None:
+    async with running_app(tmp_path) as app:
+        answer = await app.get("/")
+    [source] = re.findall(f"<{tag}>(.*?)</{tag}>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    assert f"{tag}-src 'sha256-{digest}'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_the_start_pages_figures_stand_where_its_script_looks(tmp_path) -> None:
+    async with running_app(tmp_path) as app:
+        page = (await app.get("/")).text
+    live = page[page.index('<div id="live">') : page.index("</dl>\n</div>")]
+    assert live.count("<dd") == page.count("<dd") > 0
+    assert 'class="state">ready' in live
+    assert "<pre" not in live  # A selection in a snippet must outlive a refresh.
+
+
+async def test_own_metrics_are_as_prometheus_wants_them(tmp_path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.write([({"__name__": "a"}, [(1000, 1.0)])])
+        text = (await app.get("/metrics")).body
+    checked = await asyncio.to_thread(
+        subprocess.run, ["promtool", "check", "metrics"], input=text, capture_output=True
+    )
+    assert checked.returncode == 0, checked.stderr.decode() + checked.stdout.decode()
 
 
 async def test_metrics_are_exposition_text(tmp_path) -> None:

@@ -13,10 +13,10 @@ from obsd.cli import checks
 from obsd.cli.checks import Level
 from obsd.cli.doctor import doctor
 from obsd.config.option import Address
+from obsd.durable.wal import segment_name
 from obsd.model.clock import SystemClock
 from obsd.services.data_dir import DataDirLock
 from obsd.services.projects import Projects
-from obsd.tsdb import filenames
 from obsd.tsdb.options import EngineOptions
 from tests.api.running_app import running_app
 
@@ -104,6 +104,39 @@ def test_healthy_data(data_dir) -> None:
     assert {f.level for f in checks.check_data(data_dir)} == {Level.OK}
 
 
+def test_a_damaged_part_is_told_in_words(data_dir) -> None:
+    parts = data_dir / "projects" / "team" / "metrics" / "parts"
+    parts.mkdir(exist_ok=True)
+    (parts / "0000000000000001-0000000000000001-0-flushed.part").write_bytes(b"x" * 4096)
+    [problem] = [f for f in checks.check_data(data_dir) if f.level is Level.PROBLEM]
+    assert "flushed.part" in problem.subject
+    assert "(" not in problem.message
+
+
+def test_a_file_where_the_data_directory_should_be_is_a_problem(tmp_path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        finding = one(checks.check_data(path))
+        assert finding.level is Level.PROBLEM
+        assert f"{tmp_path / 'file'} is not a directory" in finding.message
+        assert list(checks.check_disk(path)) == []
+
+
+def test_files_of_others_are_a_warning(data_dir) -> None:
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
+        (data_dir / name).write_text("x")
+    [warning] = [f for f in checks.check_data(data_dir) if f.level is Level.WARNING]
+    assert warning.message.startswith("a.txt, b.txt, c.txt and 1 more: not of obsd")
+
+
+def test_a_directory_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checks.os, "access", lambda _path, _mode: False)
+    for path in (tmp_path, tmp_path / "new"):
+        finding = one(checks.check_data(path))
+        assert finding.level is Level.PROBLEM
+        assert f"this user cannot read and write {tmp_path}" in finding.message
+
+
 def test_doctor_exits_1_where_something_is_wrong(data_dir) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -113,7 +146,7 @@ def test_doctor_exits_1_where_something_is_wrong(data_dir) -> None:
     assert good.exit_code == 0, good.output
     assert "project team, parts" in good.output
     wal = data_dir / "projects" / "team" / "metrics" / "wal"
-    (wal / filenames.wal_segment(1)).write_bytes(b"not a log at all")
+    (wal / segment_name(1)).write_bytes(b"not a log at all")
     bad = CliRunner().invoke(doctor, arguments)
     assert bad.exit_code == 1
     assert "problem  project team, WAL segment" in bad.output

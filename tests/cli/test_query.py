@@ -118,7 +118,7 @@ def test_no_server_is_said_and_exits_1() -> None:
 def test_a_url_of_another_kind_is_refused() -> None:
     result = CliRunner().invoke(query, ["1", "--url", "file:///etc/passwd"])
     assert result.exit_code == 1
-    assert "must begin with http" in result.stderr
+    assert "is not the URL of a server" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,7 @@ def test_what_is_asked_of_the_server() -> None:
 def test_the_caret_stands_under_the_column() -> None:
     assert point_at("sum(\n\tfoo bar)", 2, 6) == "  \tfoo bar)\n  \t    ^"
     assert point_at("foo", 1, 4) == "  foo\n     ^"
+    assert point_at('"é" bar', 1, 6) == '  "é" bar\n      ^'
 
 
 def test_every_result_type_is_series() -> None:

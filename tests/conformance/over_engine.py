@@ -10,8 +10,9 @@ from obsd import _native
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.promql import Evaluator, Result
-from obsd.tsdb.engine import MetricsEngine, Wire
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire
 from tests.conformance.notation import Load
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -71,10 +72,10 @@ def wal_record(number: int) -> WalRecord:
     body = bytes([number]) * (10 + number)
     return WalRecord(
         version_2=number % 2 == 0,
-        limited=False,
         now_ms=1_700_000_000_000 + number,
         min_ts_ms=-number,
         max_ts_ms=number,
+        refused=(),
         body=body,
     )
 
@@ -209,3 +210,49 @@ QUARANTINED = "obsd_quarantined_parts"
 
 def part_files(data: Path) -> set[Path]:
     return set((data / "parts").glob("*.part"))
+
+
+# The series log
+
+
+def test_a_damaged_series_log_is_refused_and_left_as_it_is(
+    server: Server, data: Path, now_ms: int
+) -> None:
+    """Without the log's labels, samples would show up under other names, or under none."""
+    log = data / "series"
+    before = log.stat().st_size
+    write(server, "series_first", [(now_ms - 2000, 1.0)])
+    flush(server)
+    position = (before + log.stat().st_size) // 2 + 4
+    write(server, "series_second", [(now_ms - 1000, 2.0)])
+    flush(server)
+    server.kill()
+    whole = log.read_bytes()
+    flip_a_byte(log, position)
+    damaged = log.read_bytes()
+    ended = subprocess.run(
+        server.command, capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    assert ended.returncode == 1
+    assert str(log) in ended.stderr.splitlines()[-1]
+    assert log.read_bytes() == damaged
+    # Whoever has a copy of the file gets everything back.
+    log.write_bytes(whole)
+    server.start()
+    assert read(server, "series_first", now_ms) == [(now_ms - 2000, 1.0)]
+    assert read(server, "series_second", now_ms) == [(now_ms - 1000, 2.0)]
+
+
+def test_a_damaged_wal_record_is_lost_alone(server: Server, data: Path, now_ms: int) -> None:
+    samples = [(now_ms - 1000 + i, float(i)) for i in range(9)]
+    for sample in samples:
+        write(server, "damaged_wal", [sample])
+    server.kill()
+    segment = max((data / "wal").iterdir())
+    # Nine records of one length: the middle of the file is well inside the fifth one.
+    flip_a_byte(segment, segment.stat().st_size // 2)
+    server.start()
+    kept = read(server, "damaged_wal", now_ms)
+    assert len(kept) >= len(samples) - 1
+    assert set(kept) < set(samples), "the flipped byte was in no record"
+    assert segment.name in server.log.read_text()

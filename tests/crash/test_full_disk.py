@@ -19,7 +19,6 @@ from tests.e2e.processes import Answer, Server, obsd_server, wait_until
 from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, Sample, remote_read, write_body
 
 DISK_MIB = 24
-BALLAST_LEAVES_BYTES = 1 << 20
 SAMPLES_PER_REQUEST = 2000
 MAX_REQUESTS = 2000
 WAIT_S = 30.0
@@ -125,11 +124,11 @@ class Sender:
         assert not missing, f"{len(missing)} acknowledged samples are lost"
 
 
-def fill(disk: SmallDisk) -> Path:
-    """Take nearly all room."""
+def fill(disk: SmallDisk, leave_bytes: int = 1 << 20) -> Path:
+    """Take nearly all room, or what is left of it."""
     ballast = disk.outside / "ballast"
-    free = shutil.disk_usage(disk.outside).free
-    ballast.write_bytes(bytes(free - BALLAST_LEAVES_BYTES))
+    with ballast.open("ab") as file:
+        file.write(bytes(shutil.disk_usage(disk.outside).free - leave_bytes))
     return ballast
 
 
@@ -170,9 +169,12 @@ def test_a_server_killed_on_a_full_disk_starts_again(server: Server, disk: Small
     sender.send()
     ballast = fill(disk)
     sender.send_until(lambda answer: answer.status == 503)
+    fill(disk, leave_bytes=0)  # Not a page is left, not even for a name.
+    assert sender.send().status == 503
     server.kill()
     server.start()
     sender.check()
+    assert sender.send().status == 503
     ballast.unlink()
     wait_until(lambda: sender.send().status == 204, "writes are accepted again", WAIT_S)
     sender.check()

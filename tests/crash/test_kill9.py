@@ -18,7 +18,7 @@ import pytest
 
 from tests.crash.writers import Load, Writer
 from tests.e2e.processes import Server, obsd_server, wait_until
-from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, remote_read, rich_body
+from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, remote_read, rich_body, write_body
 
 KILLS = 20
 WRITERS = 4
@@ -126,7 +126,64 @@ def everything_about(name: str, server: Server, time_ms: int) -> list[Any]:
     return [stored.histograms, exemplars, metadata]
 
 
-def test_a_clean_stop_and_start_keeps_everything(tmp_path: Path) -> None:
+def test_the_last_write_of_a_time_wins_through_flush_merge_and_kill(tmp_path: Path) -> None:
+    now_ms = int(time.time() * 1000)
+    times = range(now_ms - 100, now_ms)
+    server = obsd_server(tmp_path, "--no-self-monitoring")
+    server.start()
+
+    def write_all(value: float) -> None:
+        body = write_body([({"__name__": "crash_overwritten"}, [(at, value) for at in times])])
+        answer = server.request(WRITE_PATH, method="POST", body=body, headers=WRITE_HEADERS)
+        assert answer.status == 204, answer.text
+
+    def values() -> list[float]:
+        read = remote_read(server, {"__name__": "crash_overwritten"}, times[0], times[-1])
+        (stored,) = read.values()
+        assert [at for at, _ in stored.samples] == list(times)
+        return [value for _, value in stored.samples]
+
+    try:
+        for value in range(6):
+            write_all(value)
+            assert values() == [value] * len(times)
+            if value % 2:
+                assert server.request("/api/v1/admin/flush", method="POST").status < 300
+            server.kill()
+            server.start()
+            assert values() == [value] * len(times)
+    finally:
+        server.stop()
+
+
+def test_what_a_limit_let_in_survives_a_kill(tmp_path: Path) -> None:
+    """A partly refused request is half an acknowledgement: its stored half must stay."""
+    now_ms = int(time.time() * 1000)
+    environment = {"OBSD_STORAGE__MAX_ACTIVE_SERIES": "5"}
+    server = obsd_server(tmp_path, "--no-self-monitoring", environment=environment)
+    server.start()
+
+    def write(numbers: range, time_ms: int) -> int:
+        series = [({"__name__": "limited", "n": str(n)}, [(time_ms, 1.0)]) for n in numbers]
+        body = write_body(series)
+        return server.request(WRITE_PATH, method="POST", body=body, headers=WRITE_HEADERS).status
+
+    def samples() -> list[int]:
+        found = remote_read(server, {"__name__": "limited"}, now_ms - 10, now_ms)
+        return [len(stored.samples) for stored in found.values()]
+
+    try:
+        assert write(range(10), now_ms - 1) == 400
+        assert samples() == [1] * 5
+        assert write(range(5), now_ms) == 204
+        server.kill()
+        server.start()
+        assert samples() == [2] * 5
+    finally:
+        server.stop()
+
+
+def test_a_stop_under_load_keeps_everything(tmp_path: Path) -> None:
     first_ms = int(time.time() * 1000) - HOUR_MS
     load = Load([Writer(number, first_ms + number) for number in range(WRITERS)])
     server = obsd_server(tmp_path, "--no-self-monitoring")
@@ -134,8 +191,8 @@ def test_a_clean_stop_and_start_keeps_everything(tmp_path: Path) -> None:
     try:
         load.start(server.port)
         wait_until(lambda: load.acknowledged > 100, "a hundred batches are acknowledged", 20)
+        assert server.stop() == 0  # While the writers go on.
         load.stop()
-        assert server.stop() == 0
         server.start()
         load.check(server, first_ms + HOUR_MS)
     finally:

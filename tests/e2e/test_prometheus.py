@@ -432,3 +432,23 @@ def test_promtool_queries_obsd(lab: Lab) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert sorted(re.findall(r'job="(\w+)"', ended.stdout)) == ["lab", "node", "prometheus"]
+
+
+def test_answers_stay_the_same_in_parts_and_after_a_kill(lab: Lab) -> None:
+    """What the tests above compared was in memory; now most of it is on disk."""
+    assert lab.obsd.request("/api/v1/admin/flush", method="POST").status < 300
+    assert disagreements(lab) == {}
+    lab.obsd.kill()
+    lab.obsd.start()
+    assert disagreements(lab) == {}
+
+
+def disagreements(lab: Lab) -> dict[str, list[str]]:
+    """Queries that obsd and Prometheus answer differently, and how."""
+    found = {}
+    for query in INSTANT_QUERIES:
+        found[query] = differences(lab.instant(lab.prometheus, query), lab.instant(lab.obsd, query))
+    for query in RANGE_QUERIES:
+        expected = lab.range(lab.prometheus, query, "2")
+        found[f"{query} over a range"] = differences(expected, lab.range(lab.obsd, query, "2"))
+    return {query: how for query, how in found.items() if how}

@@ -188,6 +188,22 @@ def test_exemplars_are_stored(send: Send, obsd: Server, now_ms: int) -> None:
     assert round(stored["timestamp"] * 1000) == now_ms
 
 
+def test_exemplars_may_come_without_samples(send: Send, obsd: Server, now_ms: int) -> None:
+    """Prometheus sends each exemplar in a series of its own, and loses those that are refused."""
+    request = Request()
+    exemplar = {
+        "labelsRefs": request.refs({"trace_id": "def456"}),
+        "value": 0.5,
+        "timestamp": str(now_ms),
+    }
+    request.add("rw2_alone_total", samples=[sample(now_ms, 1)])
+    request.add("rw2_alone_total", exemplars=[exemplar])
+    assert send(request) == written(samples=1, exemplars=1)
+    times = {"start": str(now_ms / 1000 - 60), "end": str(now_ms / 1000 + 60)}
+    found = obsd.data("/api/v1/query_exemplars", {"query": "rw2_alone_total", **times})
+    assert [e["labels"] for entry in found for e in entry["exemplars"]] == [{"trace_id": "def456"}]
+
+
 def test_native_histograms_are_stored(send: Send, obsd: Server, now_ms: int) -> None:
     whole = histogram(now_ms - 1000)
     fractional = {

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obsd.api.prometheus_routes import WRITE_PATHS
 from obsd.ingest.media_type import parse_media_type
-from obsd.ingest.remote_write import PATHS, dispatch
+from obsd.ingest.remote_write import dispatch
 from obsd.model.clock import ManualClock
 from obsd.model.errors import OverloadedError, StorageUnavailableError
-from obsd.tsdb.engine import MetricsEngine, Wire
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire
 from tests.api.running_app import WRITE_1, WRITE_2, RunningApp, running_app
 from tests.protobuf.prometheus_messages import (
     Symbols,
@@ -41,7 +43,7 @@ async def value_of(app: RunningApp, query: str = "up", time_s: float = T0 / 1000
     return [(sample["metric"], sample["value"][1]) for sample in data["result"]]
 
 
-@pytest.mark.parametrize("path", [p + path for path in PATHS for p in ("", "/prometheus")])
+@pytest.mark.parametrize("path", [p + path for path in WRITE_PATHS for p in ("", "/prometheus")])
 async def test_every_path_stores_a_request(app: RunningApp, path: str):
     answer = await app.post(path, BODY_1, headers=WRITE_1)
     assert (answer.status, answer.body) == (204, b"")
@@ -333,3 +335,48 @@ async def test_wrong_methods_are_405(app: RunningApp):
     answer = await app.get("/api/v1/write")
     assert answer.status == 405
     assert "POST" in answer.headers["Allow"]
+
+
+async def test_messages_name_the_series(tmp_path: Path):
+    clock = ManualClock(T0)
+    options = EngineOptions(retention_ms=3_600_000, max_future_ms=600_000)
+    async with running_app(tmp_path, options=options, clock=clock) as app:
+        body = compressed(write_request([(UP, [(T0 - 7_200_000, 1.0), (T0 + 700_000, 1.0)])]))
+        answer = await app.post("/api/v1/write", body, headers=WRITE_1)
+        assert answer.status == 400
+        old, future = answer.text.splitlines()[1:]
+        assert old.startswith('too old sample: up{job="a"} at ')
+        assert future.startswith('out of bounds: up{job="a"} at ')
+
+
+async def test_messages_name_the_series_of_labels_histograms_and_exemplars(app: RunningApp):
+    request = WriteRequest()
+    for labels in ([("job", "a"), ("job", "b")], [("", "x")]):
+        series = request.timeseries.add()
+        for name, value in [("__name__", "twice"), *labels]:
+            series.labels.add(name=name, value=value)
+        series.samples.add(value=1, timestamp=T0)
+    series = request.timeseries.add()
+    series.labels.add(name="__name__", value="shape")
+    series.histograms.add(count_int=5, schema=0, timestamp=T0)
+    series.exemplars.add(value=1, timestamp=T0).labels.add(name="trace_id", value="x" * 128)
+    answer = await app.post("/api/v1/write", compressed(request), headers=WRITE_1)
+    assert answer.status == 400
+    assert [line.split(": ")[0] for line in answer.text.splitlines()[1:]] == [
+        'twice{job="a", job="b"}',
+        'twice{="x"}',
+        "shape{}",
+        "shape{}",
+    ]
+
+
+async def test_version_2_metadata_outside_of_the_symbols_refuses_its_series(app: RunningApp):
+    for _ in range(2):  # A new series, and then one that is known.
+        request = write_request_2([(UP, [(T0, 1.5)])])
+        request.timeseries[0].metadata.help_ref = 1 << 20
+        answer = await app.post("/api/v1/write", compressed(request), headers=WRITE_2)
+        assert answer.status == 400
+        assert [answer.headers[name] for name in WRITTEN] == ["0", "0", "0"]
+        assert "metadata reference 1048576 is outside of the symbol table" in answer.text
+        answer = await app.post("/api/v1/write", BODY_2, headers=WRITE_2)
+        assert answer.status == 204

@@ -72,3 +72,15 @@ async def test_the_tasks_run_and_the_loop_is_probed(pool) -> None:
     names = [report.name for report in supervisor.reports()]
     assert names == ["compaction", "event-loop-lag", "flush", "retention"]
     await supervisor.stop()
+
+
+async def test_one_project_that_fails_keeps_no_other_from_its_turn(pool) -> None:
+    failing, healthy = Engine(due=True), Engine(due=True)
+
+    def refuse() -> None:
+        raise OSError(28, "No space left on device")
+
+    failing.flush = refuse
+    with pytest.raises(OSError, match="No space left"):
+        await Maintenance([("a", failing), ("b", healthy)], pool, Telemetry()).flush_due()
+    assert healthy.flushes == 1

@@ -25,8 +25,9 @@ from obsd.services.metric_encoding import Metric, RejectedMetricsError
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
 from obsd.services.projects import InvalidProjectIdError, Projects
 from obsd.services.query_slots import QuerySlots
-from obsd.tsdb.engine import MetricsEngine, Wire
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire
 from tests.protobuf.prometheus_messages import compressed, write_request
 
 T0 = 1_700_000_000_000

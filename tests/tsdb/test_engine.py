@@ -24,8 +24,9 @@ from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.model.metadata import Metadata
 from obsd.model.samples import STALE_NAN_BITS, RollupSpec
-from obsd.tsdb.engine import MetricsEngine, Wire, WriteOutcome
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire, WriteOutcome
 from tests.e2e.wire import write_body
 
 NOW_MS = 1_700_000_000_000
@@ -83,8 +84,9 @@ def test_samples_outside_of_the_times_are_refused_one_by_one(lab: Lab) -> None:
     assert outcome.samples == 2
     assert outcome.rejected == {"too_old": 1, "too_far_in_future": 1}
     assert outcome.messages == [
-        f"too old sample: {too_old} ms is before the retention limit of {NOW_MS - DAY_MS} ms",
-        f"out of bounds: {too_late} ms is after the limit of {NOW_MS + 600_000} ms",
+        f"too old sample: m{{}} at {too_old} ms is before the retention limit of "
+        f"{NOW_MS - DAY_MS} ms",
+        f"out of bounds: m{{}} at {too_late} ms is after the limit of {NOW_MS + 600_000} ms",
     ]
     assert lab.values("m") == samples[1:3]
 

@@ -16,8 +16,9 @@ from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher, MatchOp
-from obsd.tsdb.engine import MetricsEngine, Wire
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire
 from tests.e2e.wire import write_body
 
 HOUR_MS = 3_600_000

@@ -11,9 +11,10 @@ from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.tsdb import filenames
-from obsd.tsdb.engine import MetricsEngine, Wire
+from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.inspect import Level, inspect
 from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire
 from tests.e2e.wire import write_body
 
 NOW_MS = 1_700_000_000_000
@@ -84,4 +85,25 @@ def test_a_damaged_part_is_set_aside_by_the_query_that_meets_it(tmp_path: Path) 
     kept = tmp_path / "metrics" / filenames.QUARANTINE_DIRECTORY / damaged.name
     assert kept.exists()
     assert problems(tmp_path / "metrics") == [(Level.WARNING, str(kept))]
+    engine.close()
+
+
+def test_damaged_wal_segments_stay_after_the_flush_that_deletes_the_wal(tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+    engine = MetricsEngine.open(directory, EngineOptions(), ManualClock(NOW_MS))
+    for name in ("a", "b"):
+        write(engine, name)
+    engine._wal.close()  # As a crash leaves it: not flushed.
+    (segment,) = (directory / filenames.WAL_DIRECTORY).iterdir()
+    flip(segment, 60)
+    damaged = segment.read_bytes()
+    for _ in range(2):
+        engine = MetricsEngine.open(directory, EngineOptions(), ManualClock(NOW_MS))
+        assert engine.label_values("__name__", [], 0, NOW_MS + 100) == ["b"]
+        engine._wal.close()
+    engine = MetricsEngine.open(directory, EngineOptions(), ManualClock(NOW_MS))
+    engine.flush()
+    (kept,) = (directory / filenames.QUARANTINE_DIRECTORY).iterdir()
+    assert kept.read_bytes() == damaged
+    assert engine.stats().quarantined_parts == 0
     engine.close()

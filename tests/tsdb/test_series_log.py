@@ -22,7 +22,7 @@ label_sets = st.dictionaries(
 
 def register(registry: _native.Registry, labels: dict[str, str]) -> None:
     body = write_body([({"__name__": "m"} | labels, [(0, 1.0)])])
-    batch = registry.decode(body, False, 1 << 20, 64, 1024, 8192, 1 << 20, -1, 1)
+    batch = registry.decode(body, False, 1 << 20, 64, 1024, 8192, 1 << 20, -1, 1, ())
     assert batch.samples == 1, batch.messages
 
 

@@ -299,13 +299,13 @@ fn log_page<'py>(
     py: Python<'py>,
     sources: Vec<Source<'py>>,
     predicate: &Bound<'py, PyAny>,
-    range: (i64, i64),
+    span: (i64, i64),
     limit: usize,
     newest_first: bool,
     after: Option<(i64, i64)>,
     check: Py<PyAny>,
 ) -> PyResult<Page<'py>> {
-    let search = Search::new(sources, predicate, range)?;
+    let search = Search::new(sources, predicate, span)?;
     // One more than shown tells whether there is another page.
     let page = PageSpec { limit: limit.saturating_add(1), newest_first, after };
     let (total, mut hits) = py
@@ -326,12 +326,12 @@ fn log_histogram<'py>(
     py: Python<'py>,
     sources: Vec<Source<'py>>,
     predicate: &Bound<'py, PyAny>,
-    range: (i64, i64),
+    span: (i64, i64),
     step_ns: i64,
     by: Option<String>,
     check: Py<PyAny>,
 ) -> PyResult<Histogram<'py>> {
-    let search = Search::new(sources, predicate, range)?;
+    let search = Search::new(sources, predicate, span)?;
     let by = by.as_deref().map(Field::of);
     let groups = py
         .detach(|| {
@@ -347,11 +347,11 @@ fn log_values<'py>(
     py: Python<'py>,
     sources: Vec<Source<'py>>,
     predicate: &Bound<'py, PyAny>,
-    range: (i64, i64),
+    span: (i64, i64),
     field: Option<String>,
     check: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let search = Search::new(sources, predicate, range)?;
+    let search = Search::new(sources, predicate, span)?;
     let field = field.as_deref().map(Field::of);
     let counts = py
         .detach(|| match &field {

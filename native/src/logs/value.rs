@@ -305,7 +305,7 @@ mod tests {
         fn any_bytes_are_a_value_or_an_error(bytes: Vec<u8>) {
             if let Ok(value) = Value::parse(&bytes) {
                 let _ = value.check(MAX_DEPTH);
-                value.text_or_json();
+                let _ = value.text_or_json();
             }
         }
 

@@ -2,7 +2,7 @@
 
 use super::codec;
 use super::gorilla;
-use super::head::{BlobKind, Head};
+use super::head::{BlobKind, Head, TimedBlob};
 use super::part::format::PartInfo;
 use super::part::{ChunkMeta, PartStats, PartWriter};
 use super::series_source;
@@ -11,6 +11,9 @@ use std::path::Path;
 
 /// Samples of a chunk that is encoded here.
 const CHUNK_SAMPLES: usize = 4096;
+/// Histograms and exemplars of a chunk, and their bytes: far below what a chunk may hold.
+const CHUNK_BLOBS: usize = 1024;
+const CHUNK_BLOB_BYTES: usize = 1 << 20;
 
 /// Writes all that a head holds as one part.
 ///
@@ -64,12 +67,25 @@ fn write_merged(
     Ok(())
 }
 
+/// How many of the blobs, at least one, make the next chunk.
+fn chunk_length(blobs: &[TimedBlob]) -> usize {
+    let mut bytes = 0;
+    let fits = |(_, blob): &&TimedBlob| {
+        bytes += blob.len();
+        bytes <= CHUNK_BLOB_BYTES
+    };
+    blobs.iter().take(CHUNK_BLOBS).take_while(fits).count().max(1)
+}
+
 fn write_blobs(head: &Head, id: u32, writer: &mut PartWriter) -> io::Result<()> {
     let mut buffer = Vec::new();
     for kind in [BlobKind::Histogram, BlobKind::Exemplar] {
         let mut blobs = head.blobs(id, kind).to_vec();
         series_source::order_blobs(kind, &mut blobs);
-        for chunk in blobs.chunks(CHUNK_SAMPLES) {
+        let mut rest = blobs.as_slice();
+        while !rest.is_empty() {
+            let (chunk, later) = rest.split_at(chunk_length(rest));
+            rest = later;
             let meta = ChunkMeta {
                 min_ts: chunk[0].0,
                 max_ts: chunk[chunk.len() - 1].0,

@@ -117,6 +117,10 @@ pub struct Appended {
     pub histograms: u64,
 }
 
+/// What a series' first late sample, and its first histogram or exemplar, take in the tables.
+const LATE_SERIES_BYTES: usize = 128;
+const BLOB_SERIES_BYTES: usize = 192;
+
 /// Exemplars kept between two flushes; more are counted, not kept.
 const MAX_EXEMPLARS: usize = 100_000;
 
@@ -129,6 +133,7 @@ pub struct Head {
     extra_bytes: usize,
     exemplars: usize,
     series: usize,
+    histogram_series: usize,
     samples: u64,
     min_ts: i64,
     max_ts: i64,
@@ -152,16 +157,17 @@ impl Head {
             extra_bytes: 0,
             exemplars: 0,
             series: 0,
+            histogram_series: 0,
             samples: 0,
             min_ts: i64::MAX,
             max_ts: i64::MIN,
         }
     }
 
-    /// Series with float samples here.
+    /// Series with samples or histograms here; one with both counts twice.
     #[must_use]
     pub fn series(&self) -> usize {
-        self.series
+        self.series + self.histogram_series
     }
 
     /// Samples and histograms here.
@@ -229,8 +235,9 @@ impl Head {
                 } else {
                     appended.overwrites += 1;
                 }
-                self.late.entry(id).or_default().push((ts, value));
-                self.extra_bytes += 16;
+                let late = self.late.entry(id).or_default();
+                self.extra_bytes += if late.is_empty() { LATE_SERIES_BYTES } else { 16 };
+                late.push((ts, value));
             }
             _ if series.count == 0 => {
                 series.first_ts = ts;
@@ -324,6 +331,10 @@ impl Head {
         let mut appended = Appended::default();
         for blob in blobs {
             let stored = self.blobs.entry((blob.id, blob.kind)).or_default();
+            if stored.is_empty() {
+                self.extra_bytes += BLOB_SERIES_BYTES;
+                self.histogram_series += usize::from(blob.kind == BlobKind::Histogram);
+            }
             if blob.kind == BlobKind::Exemplar {
                 match stored.last() {
                     Some((ts, bytes)) if *ts == blob.ts && *bytes == blob.bytes => {

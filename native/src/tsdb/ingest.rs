@@ -22,6 +22,9 @@ pub struct Limits {
     pub value_bytes: usize,
     /// New series that may be registered.
     pub new_series: usize,
+    /// Series and bytes of the registry: beyond either, no series is registered.
+    pub registered_series: usize,
+    pub registry_bytes: usize,
     /// Samples before this are too old, after `max_ts` too far in the future.
     pub min_ts: i64,
     pub max_ts: i64,
@@ -68,6 +71,8 @@ pub struct Batch {
     /// Refused samples (or series without any) by reason.
     pub rejected: [u64; Reason::NAMES.len()],
     pub messages: Vec<String>,
+    /// Series that a limit refused, by their place in the request, ascending.
+    pub refused: Vec<u32>,
     pub new_series: usize,
     /// The registry's generation that the ids are of.
     pub generation: u64,
@@ -80,11 +85,6 @@ impl Batch {
             self.messages.push(message());
         }
     }
-
-    #[must_use]
-    pub fn hit_series_limit(&self) -> bool {
-        self.rejected[Reason::SeriesLimit as usize] > 0
-    }
 }
 
 #[derive(Default)]
@@ -95,7 +95,7 @@ struct Scratch {
 }
 
 /// A thread keeps its buffers unless one request made them this large.
-const KEEP_BYTES: usize = 8 << 20;
+const KEEP_BYTES: usize = 16 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -104,7 +104,9 @@ thread_local! {
 const UNKNOWN: u32 = u32::MAX;
 const REJECTED: u32 = u32::MAX - 1;
 
-/// Decodes a snappy-compressed remote write request and registers its new series.
+/// Decodes a snappy-compressed remote write request and registers its new series. Those in
+/// `refused` (places in the request, ascending) are refused whatever the limits say: a request of
+/// the WAL is decoded as it was the first time.
 ///
 /// # Errors
 /// The request as a whole is not one; nothing has been registered then.
@@ -113,10 +115,11 @@ pub fn decode(
     body: &[u8],
     version_2: bool,
     limits: &Limits,
+    refused: &[u32],
 ) -> Result<Batch, RequestError> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let result = decode_with(registry, body, version_2, limits, scratch);
-        if scratch.body.capacity() > KEEP_BYTES {
+        let result = decode_with(registry, body, version_2, limits, refused, scratch);
+        if scratch.body.capacity() + scratch.parsed.capacity_bytes() > KEEP_BYTES {
             *scratch = Scratch::default();
         }
         result
@@ -128,18 +131,25 @@ fn decode_with(
     body: &[u8],
     version_2: bool,
     limits: &Limits,
+    refused: &[u32],
     scratch: &mut Scratch,
 ) -> Result<Batch, RequestError> {
     let Scratch { body: buffer, parsed, ids } = scratch;
     remote_write::decompress(body, limits.decompressed_bytes, buffer)?;
     if version_2 {
-        parse_v2(buffer, registry.seed, parsed)?;
+        parse_v2(buffer, registry.seed, limits.decompressed_bytes, parsed)?;
     } else {
-        parse_v1(buffer, registry.seed, parsed)?;
+        parse_v1(buffer, registry.seed, limits.decompressed_bytes, parsed)?;
     }
     let mut batch = Batch { generation: registry.generation(), ..Batch::default() };
     look_up(registry, &parsed.series, ids);
+    for place in refused {
+        if let Some(id) = ids.get_mut(*place as usize) {
+            *id = REJECTED;
+        }
+    }
     let source = Source { body: buffer, parsed, version_2 };
+    refuse_bad_metadata(&source, ids, &mut batch);
     register_unknown(registry, &source, limits, ids, &mut batch);
     collect(&source, limits, ids, &mut batch);
     take_metadata(registry, &source, ids, &mut batch);
@@ -157,6 +167,23 @@ fn look_up(registry: &Registry, series: &[Series], ids: &mut Vec<u32>) {
             table.fingerprints.prefetch(next.fingerprint);
         }
         ids.push(table.fingerprints.get(one.fingerprint).unwrap_or(UNKNOWN));
+    }
+}
+
+/// Refuses the series of a 2.0 request whose metadata refers to symbols that are not there.
+fn refuse_bad_metadata(source: &Source<'_>, ids: &mut [u32], batch: &mut Batch) {
+    let symbols = source.parsed.symbols.len();
+    for (id, series) in ids.iter_mut().zip(&source.parsed.series) {
+        let Some((_, help, unit)) = series.metadata else { continue };
+        let last = help.max(unit);
+        if *id != REJECTED && last as usize >= symbols {
+            *id = REJECTED;
+            let count = (series.samples.len() + series.blobs.len()).max(1);
+            batch.reject(Reason::InvalidLabels, count, || {
+                let series = named(source, series);
+                format!("{series}: metadata reference {last} is outside of the symbol table")
+            });
+        }
     }
 }
 
@@ -267,6 +294,15 @@ fn checked_labels<'a>(
     Ok(labels)
 }
 
+/// A series as messages name it, whatever its labels are like.
+fn named(source: &Source<'_>, series: &Series) -> String {
+    let raw = source.raw_labels(&series.labels).unwrap_or_default();
+    let texts: Vec<_> =
+        raw.iter().map(|(n, v)| (String::from_utf8_lossy(n), String::from_utf8_lossy(v))).collect();
+    let labels: Vec<_> = texts.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+    series_text(&labels)
+}
+
 fn lossy(bytes: &[u8]) -> String {
     shortened(&String::from_utf8_lossy(bytes)).to_owned()
 }
@@ -298,8 +334,13 @@ fn register_unknown(
         return;
     }
     let mut table = registry.table.write();
-    for (id, series) in ids.iter_mut().zip(&source.parsed.series) {
+    for (place, (id, series)) in ids.iter_mut().zip(&source.parsed.series).enumerate() {
         if *id != UNKNOWN {
+            continue;
+        }
+        if !source.version_2 && series.samples.is_empty() && series.blobs.is_empty() {
+            // Nothing to store, and nothing that 1.0 calls an error.
+            *id = REJECTED;
             continue;
         }
         match resolve(&mut table, source, series, limits, batch.new_series) {
@@ -309,6 +350,9 @@ fn register_unknown(
             }
             Err((reason, message)) => {
                 *id = REJECTED;
+                if matches!(reason, Reason::SeriesLimit | Reason::LabelLimit) {
+                    batch.refused.push(place as u32);
+                }
                 let count = (series.samples.len() + series.blobs.len()).max(1);
                 batch.reject(reason, count, || message);
             }
@@ -317,7 +361,7 @@ fn register_unknown(
 }
 
 /// Spellings of one label set (orders, versions) that are remembered beyond one for each series.
-const MAX_ALIASES: usize = 1 << 20;
+const MAX_ALIASES: usize = 1 << 16;
 
 fn resolve(
     table: &mut SeriesTable,
@@ -331,7 +375,11 @@ fn resolve(
         return Ok((id, false));
     }
     let raw = source.raw_labels(&series.labels).map_err(|m| (Reason::InvalidLabels, m))?;
-    let labels = checked_labels(raw, limits)?;
+    let labels = checked_labels(raw, limits).map_err(|(reason, message)| {
+        // A message about the labels as a whole shows them already.
+        let whole = message.starts_with("series ");
+        (reason, if whole { message } else { format!("{}: {message}", named(source, series)) })
+    })?;
     if let Some(id) = table.find(&labels) {
         if table.fingerprints.len() < 3 * table.live() + MAX_ALIASES {
             table.fingerprints.insert(series.fingerprint, id);
@@ -348,6 +396,18 @@ fn resolve(
         return Err((
             Reason::SeriesLimit,
             format!("series {} is over the limit of active series", series_text(&labels)),
+        ));
+    }
+    if table.live() >= limits.registered_series || table.size_bytes() >= limits.registry_bytes {
+        return Err((
+            Reason::SeriesLimit,
+            format!(
+                "series {} is over the limit of registered series: there are {} in {} MiB, and \
+                 those that are gone count until their last sample is past the retention",
+                series_text(&labels),
+                table.live(),
+                table.size_bytes() >> 20
+            ),
         ));
     }
     match table.register(&labels, series.fingerprint) {
@@ -378,7 +438,8 @@ fn collect(source: &Source<'_>, limits: &Limits, ids: &[u32], batch: &mut Batch)
         }
         for &(ts, value) in samples {
             if let Some(reason) = time_error(ts, limits) {
-                batch.reject(reason, 1, || time_message(reason, ts, limits));
+                batch
+                    .reject(reason, 1, || time_message(reason, ts, limits, &named(source, series)));
                 continue;
             }
             batch.samples.push(Sample { id, ts, value });
@@ -397,12 +458,15 @@ fn time_error(ts: i64, limits: &Limits) -> Option<Reason> {
     }
 }
 
-fn time_message(reason: Reason, ts: i64, limits: &Limits) -> String {
+fn time_message(reason: Reason, ts: i64, limits: &Limits, series: &str) -> String {
     match reason {
-        Reason::TooOld => {
-            format!("too old sample: {ts} ms is before the retention limit of {} ms", limits.min_ts)
+        Reason::TooOld => format!(
+            "too old sample: {series} at {ts} ms is before the retention limit of {} ms",
+            limits.min_ts
+        ),
+        _ => {
+            format!("out of bounds: {series} at {ts} ms is after the limit of {} ms", limits.max_ts)
         }
-        _ => format!("out of bounds: {ts} ms is after the limit of {} ms", limits.max_ts),
     }
 }
 
@@ -417,14 +481,15 @@ fn collect_blobs(
     if source.version_2 {
         let count = (series.samples.len() + series.blobs.len()).max(1);
         if histograms && !series.samples.is_empty() {
-            batch
-                .reject(Reason::Mixed, count, || "a series has both samples and histograms".into());
+            batch.reject(Reason::Mixed, count, || {
+                format!("series {} has both samples and histograms", named(source, series))
+            });
             return;
         }
         // Prometheus 3 sends exemplars in series of their own: a known series may come so.
         if !histograms && series.samples.is_empty() && series.blobs.is_empty() {
             batch.reject(Reason::NoSamples, count, || {
-                "a series has neither samples nor histograms".into()
+                format!("series {} has neither samples nor histograms", named(source, series))
             });
             return;
         }
@@ -432,6 +497,10 @@ fn collect_blobs(
     for blob in &source.parsed.blobs[series.blobs.start as usize..series.blobs.end as usize] {
         let bytes = &source.body[blob.bytes.start as usize..blob.bytes.end as usize];
         let checked = match blob.kind {
+            BlobKind::Histogram if bytes.len() > MAX_HISTOGRAM_BYTES => Err((
+                Reason::InvalidHistogram,
+                format!("histogram has {} bytes, the limit is {MAX_HISTOGRAM_BYTES}", bytes.len()),
+            )),
             BlobKind::Histogram => {
                 histogram::validate(bytes).map_err(|e| (Reason::InvalidHistogram, e.to_string()))
             }
@@ -439,13 +508,19 @@ fn collect_blobs(
         };
         match checked {
             Ok((ts, bytes)) => match time_error(ts, limits) {
-                Some(reason) => batch.reject(reason, 1, || time_message(reason, ts, limits)),
+                Some(reason) => batch
+                    .reject(reason, 1, || time_message(reason, ts, limits, &named(source, series))),
                 None => batch.blobs.push(Blob { id, kind: blob.kind, ts, bytes }),
             },
-            Err((reason, message)) => batch.reject(reason, 1, || message),
+            Err((reason, message)) => {
+                batch.reject(reason, 1, || format!("{}: {message}", named(source, series)));
+            }
         }
     }
 }
+
+/// Ten thousands of buckets: more is an attack on the memory of queries.
+const MAX_HISTOGRAM_BYTES: usize = 1 << 20;
 
 /// OpenMetrics' limit on the names and values of an exemplar's labels together.
 const MAX_EXEMPLAR_RUNES: usize = 128;
@@ -515,6 +590,8 @@ fn take_metadata(registry: &Registry, source: &Source<'_>, ids: &[u32], batch: &
     }
 }
 
+const MAX_FAMILY_BYTES: usize = 1024;
+
 fn metadata_v1(message: &[u8]) -> Option<(&str, Metadata)> {
     let mut family = "";
     let mut metadata = Metadata::default();
@@ -529,7 +606,7 @@ fn metadata_v1(message: &[u8]) -> Option<(&str, Metadata)> {
             _ => {}
         }
     }
-    (!family.is_empty()).then_some((family, metadata))
+    (!family.is_empty() && family.len() <= MAX_FAMILY_BYTES).then_some((family, metadata))
 }
 
 /// Help texts are bounded: each family keeps one in memory.

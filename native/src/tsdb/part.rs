@@ -160,6 +160,12 @@ impl Part {
         self.footer.stats(self.map.len() as u64)
     }
 
+    /// The highest series id; `None` in an empty part.
+    #[must_use]
+    pub fn last_id(&self) -> Option<u32> {
+        self.block_count().checked_sub(1).map(|last| self.top(last).last_id)
+    }
+
     fn corrupt(&self, detail: impl Into<String>) -> PartError {
         PartError::corrupt(&self.path, detail)
     }

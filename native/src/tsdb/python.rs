@@ -5,7 +5,7 @@ use super::head::{Appended, BlobKind, Head};
 use super::ingest::{self, Limits, Reason};
 use super::matcher::{Matcher, Op};
 use super::part::python::{InfoTuple, PyPart, PyPartStats, part_info};
-use super::registry::{LogMark, Metadata, Registry};
+use super::registry::{LogMark, Metadata, Registry, SeriesTable};
 use super::rollup::{RollupError, RollupFn, Spec};
 use super::select::{self, SelectError};
 use super::series_source::{ReadError, SeriesSource};
@@ -13,7 +13,7 @@ use crate::wire::remote_write::RequestError;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use parking_lot::RwLock;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use roaring::RoaringBitmap;
@@ -65,20 +65,23 @@ impl PyRegistry {
     }
 
     #[getter]
-    fn id_end(&self) -> u32 {
-        self.0.table.read().id_end()
+    fn id_end(&self, py: Python<'_>) -> u32 {
+        look(py, &self.0.table, SeriesTable::id_end)
     }
 
     #[getter]
-    fn series_count(&self) -> usize {
-        self.0.table.read().live()
+    fn series_count(&self, py: Python<'_>) -> usize {
+        look(py, &self.0.table, SeriesTable::live)
     }
 
     #[getter]
-    fn size_bytes(&self) -> usize {
-        self.0.table.read().size_bytes()
+    fn size_bytes(&self, py: Python<'_>) -> usize {
+        look(py, &self.0.table, SeriesTable::size_bytes)
     }
 
+    #[pyo3(signature = (body, version_2, decompressed_bytes, labels, name_bytes, value_bytes,
+        new_series, min_ts, max_ts, refused, registered_series=usize::MAX,
+        registry_bytes=usize::MAX))]
     #[allow(clippy::too_many_arguments)]
     fn decode(
         &self,
@@ -92,6 +95,9 @@ impl PyRegistry {
         new_series: usize,
         min_ts: i64,
         max_ts: i64,
+        refused: Vec<u32>,
+        registered_series: usize,
+        registry_bytes: usize,
     ) -> PyResult<PyBatch> {
         let limits = Limits {
             decompressed_bytes,
@@ -99,12 +105,16 @@ impl PyRegistry {
             name_bytes,
             value_bytes,
             new_series,
+            registered_series,
+            registry_bytes,
             min_ts,
             max_ts,
         };
-        let batch = py.detach(|| ingest::decode(&self.0, body, version_2, &limits));
+        let batch = detached(py, || ingest::decode(&self.0, body, version_2, &limits, &refused))?;
         batch.map(|b| PyBatch(Arc::new(b))).map_err(|e| match e {
-            RequestError::TooLarge(_) => TooLargeError::new_err(e.to_string()),
+            RequestError::TooLarge(_) | RequestError::TooMany(_) => {
+                TooLargeError::new_err(e.to_string())
+            }
             other => PyValueError::new_err(other.to_string()),
         })
     }
@@ -115,14 +125,15 @@ impl PyRegistry {
         py: Python<'py>,
         selectors: Vec<Vec<(String, String, String)>>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let selectors = compile(selectors)?;
-        let ids = py.detach(|| {
-            let ids = self.0.select(&selectors);
+        // Compiling a regular expression may take most of a second.
+        let ids = detached(py, || {
+            let ids = self.0.select(&compile(selectors)?);
             let mut ids: Vec<u32> = ids.iter().collect();
             let table = self.0.table.read();
             ids.sort_by(|a, b| table.compare(*a, *b));
-            ids
-        });
+            Ok::<_, String>(ids)
+        })?
+        .map_err(PyValueError::new_err)?;
         Ok(ids.into_pyarray(py))
     }
 
@@ -132,23 +143,18 @@ impl PyRegistry {
         py: Python<'py>,
         ids: PyReadonlyArray1<'py, u32>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let table = self.0.table.read();
-        let mut strings: hashbrown::HashMap<u32, Bound<'py, PyString>> = hashbrown::HashMap::new();
+        let ids = ids.as_slice()?;
+        // Making Python objects may run any Python code, by way of the garbage collector: not
+        // while the lock is held.
+        let (series, texts) = detached(py, || label_texts(&self.0.table.read(), ids))?
+            .map_err(|id| PyValueError::new_err(format!("no series {id}")))?;
+        let texts: Vec<_> = texts.iter().map(|t| PyString::new(py, t)).collect();
         let list = PyList::empty(py);
-        for &id in ids.as_slice()? {
-            if id >= table.id_end() {
-                return Err(PyValueError::new_err(format!("no series {id}")));
-            }
-            let mut pairs = Vec::new();
-            for (name, value) in table.pairs(id) {
-                let mut text = |symbol: u32| {
-                    strings
-                        .entry(symbol)
-                        .or_insert_with(|| PyString::new(py, table.symbols.get(symbol)))
-                        .clone()
-                };
-                pairs.push(PyTuple::new(py, [text(name), text(value)])?);
-            }
+        for pairs in series {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|&(name, value)| PyTuple::new(py, [&texts[name], &texts[value]]))
+                .collect::<PyResult<_>>()?;
             list.append(PyTuple::new(py, pairs)?)?;
         }
         Ok(list)
@@ -198,7 +204,7 @@ impl PyRegistry {
         ids: PyReadonlyArray1<'py, u32>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let keep = bitmap(ids)?;
-        let record = py.detach(|| self.0.retain(&keep));
+        let record = detached(py, || self.0.retain(&keep))?;
         Ok(PyBytes::new(py, &record))
     }
 
@@ -235,6 +241,7 @@ impl PyRegistry {
 
     #[getter]
     fn metadata_version(&self) -> u64 {
+        // Held for moments only, and by nobody who waits for anything.
         self.0.metadata.lock().version
     }
 
@@ -251,6 +258,52 @@ impl PyRegistry {
     fn set_metadata(&self, family: &str, kind: u8, help_text: String, unit: String) {
         self.0.metadata.lock().set(family, Metadata { kind, help: help_text, unit });
     }
+}
+
+/// (name, value) of each label of each series, as places in the list of texts.
+type LabelTexts = (Vec<Vec<(usize, usize)>>, Vec<String>);
+
+/// The labels of series; the id of one that there is not.
+fn label_texts(table: &SeriesTable, ids: &[u32]) -> Result<LabelTexts, u32> {
+    let mut places = hashbrown::HashMap::new();
+    let mut texts = Vec::new();
+    let mut place = |symbol: u32| {
+        *places.entry(symbol).or_insert_with(|| {
+            texts.push(table.symbols.get(symbol).to_owned());
+            texts.len() - 1
+        })
+    };
+    let mut series = Vec::with_capacity(ids.len());
+    for &id in ids {
+        if id >= table.id_end() {
+            return Err(id);
+        }
+        series.push(table.pairs(id).map(|(n, v)| (place(n), place(v))).collect());
+    }
+    Ok((series, texts))
+}
+
+/// Runs `work` without the GIL. A panic, which is a mistake in here, becomes a `RuntimeError`:
+/// `PanicException` is no `Exception`, and would end the thread that it reaches.
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let done = py.detach(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)));
+    done.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        PyRuntimeError::new_err(format!("panic: {}", text.unwrap_or("without words")))
+    })
+}
+
+/// Reads what a lock guards. Whoever holds the lock may take long, so it is not waited for with
+/// the GIL, which letting go of costs more than most reads.
+fn look<T, R: Send>(py: Python<'_>, lock: &RwLock<T>, read: impl Fn(&T) -> R + Send + Sync) -> R
+where
+    T: Send + Sync,
+{
+    if let Some(guard) = lock.try_read() {
+        return read(&guard);
+    }
+    py.detach(|| read(&lock.read()))
 }
 
 impl From<LogMark> for MarkTuple {
@@ -275,11 +328,10 @@ fn keep_largest<T>(entries: &mut Vec<T>, limit: usize, size: impl Fn(&T) -> u64)
     entries.sort_by_key(|e| std::cmp::Reverse(size(e)));
 }
 
-fn compile(selectors: Vec<Vec<(String, String, String)>>) -> PyResult<Vec<Vec<Matcher>>> {
+fn compile(selectors: Vec<Vec<(String, String, String)>>) -> Result<Vec<Vec<Matcher>>, String> {
     let compile_one = |(op, name, value): (String, String, String)| {
-        let op = Op::parse(&op)
-            .ok_or_else(|| PyValueError::new_err(format!("unknown matcher operator {op:?}")))?;
-        Matcher::new(op, name, value).map_err(|e| PyValueError::new_err(e.to_string()))
+        let op = Op::parse(&op).ok_or_else(|| format!("unknown matcher operator {op:?}"))?;
+        Matcher::new(op, name, value).map_err(|e| e.to_string())
     };
     selectors.into_iter().map(|s| s.into_iter().map(compile_one).collect()).collect()
 }
@@ -327,9 +379,10 @@ impl PyBatch {
         self.0.generation
     }
 
+    /// Series that a limit refused, by their place in the request.
     #[getter]
-    fn hit_series_limit(&self) -> bool {
-        self.0.hit_series_limit()
+    fn refused(&self) -> Vec<u32> {
+        self.0.refused.clone()
     }
 
     /// Refused samples by reason; empty when nothing was refused.
@@ -368,8 +421,8 @@ impl PyHead {
         py: Python<'_>,
         registry: &PyRegistry,
         batch: &PyBatch,
-    ) -> (u64, u64, u64, u64, u64, u64, u64) {
-        let a = py.detach(|| {
+    ) -> PyResult<(u64, u64, u64, u64, u64, u64, u64)> {
+        let a = detached(py, || {
             let id_end = registry.0.table.read().id_end();
             let mut head = self.0.write();
             let samples = head.append(&batch.0.samples, id_end);
@@ -384,8 +437,8 @@ impl PyHead {
                 overwrites: samples.overwrites,
                 ..blobs
             }
-        });
-        (
+        })?;
+        Ok((
             a.out_of_order,
             a.duplicates,
             a.overwrites,
@@ -393,12 +446,12 @@ impl PyHead {
             a.exemplars,
             a.exemplars_out_of_order,
             a.exemplars_over_limit,
-        )
+        ))
     }
 
     /// Writes all that is here as one part: `path` under its temporary name, synced.
     fn write_part(&self, py: Python<'_>, path: PathBuf, info: InfoTuple) -> PyResult<PyPartStats> {
-        let stats = py.detach(|| flush::write_part(&self.0.read(), &path, &part_info(info)))?;
+        let stats = detached(py, || flush::write_part(&self.0.read(), &path, &part_info(info)))??;
         Ok(stats.into())
     }
 
@@ -408,28 +461,28 @@ impl PyHead {
     }
 
     #[getter]
-    fn series(&self) -> usize {
-        self.0.read().series()
+    fn series(&self, py: Python<'_>) -> usize {
+        look(py, &self.0, Head::series)
     }
 
     #[getter]
-    fn samples(&self) -> u64 {
-        self.0.read().samples()
+    fn samples(&self, py: Python<'_>) -> u64 {
+        look(py, &self.0, Head::samples)
     }
 
     #[getter]
-    fn size_bytes(&self) -> usize {
-        self.0.read().size_bytes()
+    fn size_bytes(&self, py: Python<'_>) -> usize {
+        look(py, &self.0, Head::size_bytes)
     }
 
     #[getter]
-    fn is_empty(&self) -> bool {
-        self.0.read().is_empty()
+    fn is_empty(&self, py: Python<'_>) -> bool {
+        look(py, &self.0, Head::is_empty)
     }
 
     #[getter]
-    fn time_range(&self) -> Option<(i64, i64)> {
-        self.0.read().time_range()
+    fn time_range(&self, py: Python<'_>) -> Option<(i64, i64)> {
+        look(py, &self.0, Head::time_range)
     }
 }
 
@@ -458,7 +511,7 @@ fn select_samples<'py>(
     let sources = read_sources(sources)?;
     let ids = ids.as_slice()?;
     let columns =
-        py.detach(|| select::samples(&sources, ids, start, end)).map_err(|e| corrupt(&e))?;
+        detached(py, || select::samples(&sources, ids, start, end))?.map_err(|e| corrupt(&e))?;
     Ok((
         columns.offsets.into_pyarray(py),
         columns.ts.into_pyarray(py),
@@ -490,8 +543,7 @@ fn rollup<'py>(
     let function = RollupFn::parse(function).map_err(value_error)?;
     let spec = Spec { start_ms, end_ms, step_ms, window_ms, offset_ms };
     let steps = spec.step_count().map_err(value_error)?;
-    let matrix = py
-        .detach(|| select::rollup(&sources, ids, function, &args, &spec))
+    let matrix = detached(py, || select::rollup(&sources, ids, function, &args, &spec))?
         .map_err(select_error)?;
     let shape = [ids.len(), steps];
     Ok((
@@ -520,8 +572,8 @@ fn select_blobs<'py>(
     };
     let sources = read_sources(sources)?;
     let ids = ids.as_slice()?;
-    let (offsets, blobs) =
-        py.detach(|| select::blobs(&sources, ids, kind, start, end)).map_err(|e| corrupt(&e))?;
+    let (offsets, blobs) = detached(py, || select::blobs(&sources, ids, kind, start, end))?
+        .map_err(|e| corrupt(&e))?;
     let (mut ts, messages) = (Vec::with_capacity(blobs.len()), PyList::empty(py));
     for (at, bytes) in blobs {
         ts.push(at);
@@ -541,7 +593,7 @@ fn with_samples<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let sources = read_sources(sources)?;
     let ids = ids.as_slice()?;
-    let found = py.detach(|| select::with_samples(&sources, ids, start, end));
+    let found = detached(py, || select::with_samples(&sources, ids, start, end))?;
     Ok(found.into_pyarray(py))
 }
 

@@ -9,7 +9,7 @@ use super::postings::PostingsIndex;
 use super::symbols::{Symbols, SymbolsFull};
 use crate::wire::varint::{self, put_uvarint};
 use hashbrown::{HashMap, HashTable};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockUpgradableReadGuard};
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
 use std::sync::atomic::{AtomicU64, Ordering as MemoryOrdering};
@@ -307,6 +307,8 @@ pub struct Metadata {
 
 /// Families beyond this are not described: their number is the senders' to choose.
 const MAX_FAMILIES: usize = 100_000;
+/// Text of all of them together.
+const MAX_METADATA_BYTES: usize = 64 << 20;
 
 #[derive(Default)]
 pub struct MetadataTable {
@@ -315,6 +317,7 @@ pub struct MetadataTable {
     pub seen: hashbrown::HashSet<u64>,
     /// Counts changes.
     pub version: u64,
+    text_bytes: usize,
 }
 
 impl MetadataTable {
@@ -323,7 +326,13 @@ impl MetadataTable {
         if known == Some(&metadata) || (known.is_none() && self.families.len() >= MAX_FAMILIES) {
             return;
         }
+        let size = |m: &Metadata| family.len() + m.help.len() + m.unit.len();
+        let text_bytes = self.text_bytes - known.map_or(0, size) + size(&metadata);
+        if text_bytes > MAX_METADATA_BYTES {
+            return;
+        }
         self.families.insert(family.to_owned(), metadata);
+        self.text_bytes = text_bytes;
         self.version += 1;
     }
 }
@@ -435,6 +444,8 @@ impl Registry {
                 indexed.upto = table.id_end();
             });
         }
+        // Upgradable readers exclude each other: queries must not.
+        let postings = RwLockUpgradableReadGuard::downgrade(postings);
         read(&table, &postings.index)
     }
 

@@ -90,6 +90,7 @@ impl Side {
 #[derive(Default)]
 struct Histogram {
     count: Option<(f64, bool)>,
+    zero_threshold: f64,
     zero_count: f64,
     sum: f64,
     schema: i64,
@@ -109,6 +110,7 @@ fn parse(message: &[u8]) -> Result<Histogram, Invalid> {
             2 => h.count = Some((value.double(2)?, true)),
             3 => h.sum = value.double(3)?,
             4 => h.schema = unzigzag(value.varint(4)?),
+            5 => h.zero_threshold = value.double(5)?,
             6 => h.zero_count = value.varint(6)? as f64,
             7 => h.zero_count = value.double(7)?,
             8 => h.negative.spans.push(parse_span(value.bytes(8)?)?),
@@ -161,7 +163,7 @@ pub fn validate(message: &[u8]) -> Result<(i64, Box<[u8]>), Invalid> {
         return Err(Invalid::NegativeCount);
     }
     if h.schema == CUSTOM_BUCKETS {
-        if h.zero_count != 0.0 || !h.negative.spans.is_empty() {
+        if h.zero_count != 0.0 || h.zero_threshold != 0.0 || !h.negative.spans.is_empty() {
             return Err(Invalid::CustomShape);
         }
         let increasing = h.custom.windows(2).all(|w| w[0] < w[1]);
@@ -305,6 +307,13 @@ mod tests {
     #[test]
     fn broken_rules_are_named() {
         assert_eq!(validate(&integer(60, 0, &[1], 1.0)), Err(Invalid::Schema));
+        let mut custom = integer(CUSTOM_BUCKETS, 0, &[1, 2], 1.0);
+        put_key(&mut custom, 16, 1);
+        custom.extend_from_slice(&1.0_f64.to_le_bytes());
+        assert!(validate(&custom).is_ok());
+        put_key(&mut custom, 5, 1);
+        custom.extend_from_slice(&0.001_f64.to_le_bytes());
+        assert_eq!(validate(&custom), Err(Invalid::CustomShape));
         let mut message = integer(3, 0, &[1, 2], 1.0);
         put_key(&mut message, 1, 0);
         put_uvarint(&mut message, 9);

@@ -15,6 +15,8 @@ const V2_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What is wrong with a request as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
+    #[error("too many series, samples or symbols for a limit of {0} bytes")]
+    TooMany(usize),
     #[error("cannot decode snappy: {0}")]
     Snappy(String),
     #[error("decompressed body is larger than the limit of {0} bytes")]
@@ -89,10 +91,24 @@ pub struct Parsed {
     /// 2.0: symbols, in the request's bytes.
     pub symbols: Vec<Range<u32>>,
     pub symbol_hashes: Vec<u128>,
+    /// Bytes that may still be taken: tiny fields take more memory than they have bytes.
+    room: usize,
+    limit: usize,
 }
 
+/// What a part of a request takes here and in the batch that is made of it.
+const SERIES_BYTES: usize = size_of::<Series>() + size_of::<&[u8]>() + 4;
+const SAMPLE_BYTES: usize = 40;
+const BLOB_BYTES: usize = 64;
+const REF_BYTES: usize = 20;
+const SYMBOL_BYTES: usize = 24;
+/// A request may take so much beside the limit of its size: small ones need some in any case.
+const SPARE_BYTES: usize = 16 << 20;
+
 impl Parsed {
-    fn clear(&mut self) {
+    fn clear(&mut self, limit: usize) {
+        self.limit = limit;
+        self.room = limit.saturating_add(SPARE_BYTES);
         self.series.clear();
         self.samples.clear();
         self.blobs.clear();
@@ -101,6 +117,28 @@ impl Parsed {
         self.metadata.clear();
         self.symbols.clear();
         self.symbol_hashes.clear();
+    }
+
+    /// Memory that the vectors keep.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.series.capacity() * size_of::<Series>()
+            + self.samples.capacity() * size_of::<(i64, u64)>()
+            + (self.blobs.capacity() + self.symbol_hashes.capacity()) * 16
+            + (self.refs.capacity() + self.metadata.capacity() + self.symbols.capacity()) * 8
+            + self.scattered.capacity()
+    }
+
+    #[inline]
+    fn take(&mut self, bytes: usize) -> Result<(), RequestError> {
+        self.room = self.room.checked_sub(bytes).ok_or(RequestError::TooMany(self.limit))?;
+        Ok(())
+    }
+
+    fn push_blob(&mut self, kind: BlobKind, bytes: Range<u32>) -> Result<(), RequestError> {
+        self.take(BLOB_BYTES)?;
+        self.blobs.push(BlobRef { kind, bytes });
+        Ok(())
     }
 }
 
@@ -113,13 +151,21 @@ fn range_in(whole: &[u8], part: &[u8]) -> Range<u32> {
 ///
 /// # Errors
 /// It is not one.
-pub fn parse_v1(body: &[u8], seed: u64, parsed: &mut Parsed) -> Result<(), WireError> {
-    parsed.clear();
+pub fn parse_v1(
+    body: &[u8],
+    seed: u64,
+    limit: usize,
+    parsed: &mut Parsed,
+) -> Result<(), RequestError> {
+    parsed.clear(limit);
     let mut fields = Fields::new(body);
     while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => parse_series_v1(body, value.bytes(1)?, seed, parsed)?,
-            3 => parsed.metadata.push(range_in(body, value.bytes(3)?)),
+            3 => {
+                parsed.take(size_of::<Range<u32>>())?;
+                parsed.metadata.push(range_in(body, value.bytes(3)?));
+            }
             _ => {}
         }
     }
@@ -131,7 +177,8 @@ fn parse_series_v1(
     message: &[u8],
     seed: u64,
     parsed: &mut Parsed,
-) -> Result<(), WireError> {
+) -> Result<(), RequestError> {
+    parsed.take(SERIES_BYTES)?;
     let first_sample = parsed.samples.len() as u32;
     let first_blob = parsed.blobs.len() as u32;
     let labels_end = label_run(message)?;
@@ -151,14 +198,12 @@ fn parse_series_v1(
                 let taken = before.len() - fields.rest().len();
                 parsed.scattered.extend_from_slice(&before[..taken]);
             }
-            2 => parsed.samples.push(parse_sample(value.bytes(2)?)?),
-            3 => parsed
-                .blobs
-                .push(BlobRef { kind: BlobKind::Exemplar, bytes: range_in(body, value.bytes(3)?) }),
-            4 => parsed.blobs.push(BlobRef {
-                kind: BlobKind::Histogram,
-                bytes: range_in(body, value.bytes(4)?),
-            }),
+            2 => {
+                parsed.take(SAMPLE_BYTES)?;
+                parsed.samples.push(parse_sample(value.bytes(2)?)?);
+            }
+            3 => parsed.push_blob(BlobKind::Exemplar, range_in(body, value.bytes(3)?))?,
+            4 => parsed.push_blob(BlobKind::Histogram, range_in(body, value.bytes(4)?))?,
             _ => {}
         }
     }
@@ -222,18 +267,27 @@ fn parse_sample(message: &[u8]) -> Result<(i64, u64), WireError> {
 ///
 /// # Errors
 /// It is not one, or its symbol table does not begin with the empty string.
-pub fn parse_v2(body: &[u8], seed: u64, parsed: &mut Parsed) -> Result<(), RequestError> {
-    parsed.clear();
+pub fn parse_v2(
+    body: &[u8],
+    seed: u64,
+    limit: usize,
+    parsed: &mut Parsed,
+) -> Result<(), RequestError> {
+    parsed.clear(limit);
     let mut fields = Fields::new(body);
     let mut pending = Vec::new();
     while let Some((field, value)) = fields.next_field()? {
         match field {
             4 => {
                 let symbol = value.bytes(4)?;
+                parsed.take(SYMBOL_BYTES)?;
                 parsed.symbols.push(range_in(body, symbol));
                 parsed.symbol_hashes.push(xxh3_128_with_seed(symbol, seed));
             }
-            5 => pending.push(value.bytes(5)?),
+            5 => {
+                parsed.take(SERIES_BYTES)?;
+                pending.push(value.bytes(5)?);
+            }
             _ => {}
         }
     }
@@ -256,7 +310,7 @@ fn parse_series_v2(
     seed: u64,
     parsed: &mut Parsed,
     hashes: &mut Vec<u8>,
-) -> Result<(), WireError> {
+) -> Result<(), RequestError> {
     let first_sample = parsed.samples.len() as u32;
     let first_blob = parsed.blobs.len() as u32;
     let first_ref = parsed.refs.len();
@@ -264,17 +318,19 @@ fn parse_series_v2(
     let mut fields = Fields::new(message);
     while let Some((field, value)) = fields.next_field()? {
         match field {
-            1 => each_varint(1, value, |r| {
-                parsed.refs.push(u32::try_from(r).unwrap_or(u32::MAX));
-            })?,
-            2 => parsed.samples.push(parse_sample(value.bytes(2)?)?),
-            3 => parsed.blobs.push(BlobRef {
-                kind: BlobKind::Histogram,
-                bytes: range_in(body, value.bytes(3)?),
-            }),
-            4 => parsed
-                .blobs
-                .push(BlobRef { kind: BlobKind::Exemplar, bytes: range_in(body, value.bytes(4)?) }),
+            1 => {
+                let most = if let Value::Bytes(packed) = value { packed.len() } else { 1 };
+                parsed.take(most.saturating_mul(REF_BYTES))?;
+                each_varint(1, value, |r| {
+                    parsed.refs.push(u32::try_from(r).unwrap_or(u32::MAX));
+                })?;
+            }
+            2 => {
+                parsed.take(SAMPLE_BYTES)?;
+                parsed.samples.push(parse_sample(value.bytes(2)?)?);
+            }
+            3 => parsed.push_blob(BlobKind::Histogram, range_in(body, value.bytes(3)?))?,
+            4 => parsed.push_blob(BlobKind::Exemplar, range_in(body, value.bytes(4)?))?,
             5 => metadata = Some(parse_metadata_v2(value.bytes(5)?)?),
             _ => {}
         }
@@ -302,8 +358,9 @@ fn parse_metadata_v2(message: &[u8]) -> Result<(u8, u32, u32), WireError> {
     while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => kind = u8::try_from(value.varint(1)?).unwrap_or(0),
-            3 => help = u32::try_from(value.varint(3)?).unwrap_or(0),
-            4 => unit = u32::try_from(value.varint(4)?).unwrap_or(0),
+            // Beyond 32 bits is outside of the symbol table, as any other bad reference.
+            3 => help = u32::try_from(value.varint(3)?).unwrap_or(u32::MAX),
+            4 => unit = u32::try_from(value.varint(4)?).unwrap_or(u32::MAX),
             _ => {}
         }
     }
@@ -352,9 +409,34 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut parsed = Parsed::default();
-            let _ = parse_v1(&bytes, 1, &mut parsed);
-            let _ = parse_v2(&bytes, 1, &mut parsed);
+            let _ = parse_v1(&bytes, 1, 1 << 20, &mut parsed);
+            let _ = parse_v2(&bytes, 1, 1 << 20, &mut parsed);
             let _ = decompress(&bytes, 1 << 20, &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn tiny_fields_take_no_more_memory_than_the_limit() {
+        // Empty series, samples of one series, symbols, and references of one series.
+        let many = |field: u8| [field << 3 | 2, 0].repeat(8 << 20);
+        let within = |message: Vec<u8>, field: u8| {
+            let mut body = Vec::new();
+            put_bytes(&mut body, u32::from(field), &message);
+            body
+        };
+        let mut parsed = Parsed::default();
+        for body in [many(1), within(many(2), 1), within(many(3), 1), many(3)] {
+            let refused = parse_v1(&body, 1, 1 << 20, &mut parsed);
+            assert_eq!(refused, Err(RequestError::TooMany(1 << 20)));
+            assert!(parsed.capacity_bytes() < 64 << 20);
+            parsed = Parsed::default();
+        }
+        let packed = within(vec![1; 8 << 20], 1);
+        for body in [many(4), many(5), [vec![0x22, 0], within(packed, 5)].concat()] {
+            let refused = parse_v2(&body, 1, 1 << 20, &mut parsed);
+            assert_eq!(refused, Err(RequestError::TooMany(1 << 20)));
+            assert!(parsed.capacity_bytes() < 64 << 20);
+            parsed = Parsed::default();
         }
     }
 

@@ -5,6 +5,7 @@ use super::super::columns::Csr;
 use super::super::gorilla;
 use super::super::part::python::{InfoTuple, PyPart, PyPartStats, part_error, part_info};
 use super::super::part::{ChunkMeta, Part, PartError, PartStats, PartWriter};
+use super::super::python::detached;
 use super::MergeSpec;
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
@@ -37,7 +38,7 @@ fn merge_parts(
         None => None,
     };
     let spec = MergeSpec { prefix, level, partition_ms, best, drop_before_ms, keep_ids };
-    let outputs = py.detach(|| super::merge(&parts, &spec)).map_err(part_error)?;
+    let outputs = detached(py, || super::merge(&parts, &spec))?.map_err(part_error)?;
     Ok(outputs.into_iter().map(|(path, stats)| (path, stats.into())).collect())
 }
 

@@ -93,6 +93,12 @@ impl PyPart {
         self.0.stats().size_bytes
     }
 
+    /// The highest series id; None in an empty part.
+    #[getter]
+    fn last_id(&self) -> Option<u32> {
+        self.0.last_id()
+    }
+
     /// The samples of a series from `start_ms` to `end_ms`: (timestamps, values).
     fn read<'py>(
         &self,
@@ -107,6 +113,7 @@ impl PyPart {
         Ok((reader.ts.into_pyarray(py), reader.values.into_pyarray(py)))
     }
 
+    /// Checks every byte.
     fn verify(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.0.verify()).map_err(part_error)
     }
