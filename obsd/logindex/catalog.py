@@ -95,7 +95,7 @@ class Catalog:
         self._flushed_through = 0
         self._next_row = 0
         # Segments set aside, before or since the start, or missing. Under the lock.
-        self.quarantined = len(list(quarantine.iterdir())) if quarantine.is_dir() else 0
+        self.quarantined = len(list(quarantine.glob(f"*{filenames.SEGMENT_SUFFIX}")))
 
     @staticmethod
     def open(directory: Path, quarantine: Path, granule_rows: int) -> Catalog:

@@ -105,6 +105,7 @@ class LogEngine:
     def __init__(self, directory: Path, options: LogOptions, clock: Clock) -> None:
         """Use `open`."""
         make_directory(directory)
+        self._directory = directory
         self._options = options
         self._clock = clock
         self._catalog = Catalog.open(
@@ -190,31 +191,38 @@ class LogEngine:
         return memtable
 
     def _replay(self) -> None:
-        """Put what the WAL holds, and segments do not, into a memtable."""
+        """Put what the WAL holds, and segments do not, into memtables as they were.
+
+        What cannot be read is reported, and the WAL's segments stay in the quarantine for whoever
+        wants to rescue something from them: the next flush deletes the WAL.
+        """
         started_s = time.perf_counter()
         flushed_through = self._catalog.flushed_through
-        pending: list[tuple[int, _native.LogBatch]] = []
-        sequence = flushed_through
-        for payload in self._wal.replay():
-            record = WalRecord.decode(payload)
-            if record.sequence <= flushed_through:
-                continue
-            sequence = max(sequence, record.sequence)
-            try:
-                batch = _native.LogBatch.unpack(record.packed, record.size_bytes, record.limits)
-            except ValueError as error:
-                log.error("WAL record does not decode", extra={"error": str(error)})
-                continue
-            pending.append((record.first_row, batch))
-        if not pending:
-            return
+        replayed = undecodable = 0
         with self._write_lock:
-            memtable = self._begin_memtable(sequence).memtable
-            for first_row, batch in pending:
-                memtable.append(batch, first_row)
-                self._next_row = max(self._next_row, first_row + batch.records)
-        seconds = round(time.perf_counter() - started_s, 3)
-        log.info("log WAL replayed", extra={"records": memtable.records, "seconds": seconds})
+            for payload in self._wal.replay():
+                try:
+                    record = WalRecord.decode(payload)
+                    if record.sequence > flushed_through:
+                        replayed += self._replay_record(record)
+                except (CorruptDataError, ValueError) as error:
+                    undecodable += 1
+                    log.error("log WAL record does not decode", extra={"error": str(error)})
+        if undecodable or self._wal.damage_count:
+            self._wal.keep_copies(self._directory / filenames.QUARANTINE_DIRECTORY)
+        if replayed:
+            seconds = round(time.perf_counter() - started_s, 3)
+            log.info("log WAL replayed", extra={"records": replayed, "seconds": seconds})
+
+    def _replay_record(self, record: WalRecord) -> int:
+        """Under the write lock."""
+        batch = _native.LogBatch.unpack(record.packed, record.size_bytes, record.limits)
+        if self._memtable is None or self._memtable.sequence != record.sequence:
+            self._begin_memtable(record.sequence)
+        assert self._memtable is not None
+        self._memtable.memtable.append(batch, record.first_row)
+        self._next_row = max(self._next_row, record.first_row + batch.records)
+        return batch.records
 
     # Storing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -276,3 +277,48 @@ def test_a_damaged_segment_is_set_aside(
         path.write_bytes(whole)
         manifest = tmp_path / "logs" / "segments" / "MANIFEST"
         manifest.unlink()
+
+
+def test_damage_in_the_wal_costs_the_damaged_request_alone(
+    open_engine: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = open_engine()
+    for n in range(3):
+        write(engine, [record(f"r{n}")])
+    directory = tmp_path / "logs" / "wal"
+    (path,) = directory.glob("*.wal")
+    whole = bytearray(path.read_bytes())
+    engine.close()  # Flushes; what follows is the directory of a server that was killed before.
+    for file in (tmp_path / "logs" / "segments").iterdir():
+        file.unlink()
+    whole[len(whole) // 2] ^= 0x40
+    path.write_bytes(whole)
+    with caplog.at_level(logging.CRITICAL):
+        engine = open_engine()
+    assert sorted(str(r.body) for r in search(engine)) == ["r0", "r2"]
+    assert list((tmp_path / "logs" / "quarantine").glob("*"))
+    engine.flush()
+    write(engine, [record("r3")])
+    assert len(search(engine)) == 3
+
+
+def test_writes_and_searches_while_flushing_and_merging(open_engine: Open) -> None:
+    """Every search sees each record that was written before it began, once."""
+    engine = open_engine(granule_rows=16, merge_run=2)
+    stop = threading.Event()
+
+    def maintain() -> None:
+        while not stop.is_set():
+            engine.flush()
+            engine.compact()
+
+    maintenance = threading.Thread(target=maintain)
+    maintenance.start()
+    try:
+        for n in range(60):
+            write(engine, [record(f"r{n}x{i}") for i in range(5)])
+            page = engine.search(ANY, *EVER, 1000, None, QueryBudget())
+            assert page.total == len(page.records) == 5 * (n + 1)
+    finally:
+        stop.set()
+        maintenance.join()
