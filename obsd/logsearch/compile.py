@@ -28,7 +28,7 @@ from obsd.logsearch.ast import (
 from obsd.logsearch.parser import parse
 from obsd.logsearch.syntax import error_at
 from obsd.logsearch.times import parse_time_ns
-from obsd.logsearch.words import is_id, prose_pattern, split_pattern, tokens_of
+from obsd.logsearch.words import has_marks, is_id, prose_pattern, split_pattern, tokens_of
 from obsd.model.log_predicate import (
     And,
     Bound,
@@ -237,7 +237,7 @@ def _one_of_levels(names: list[str] | tuple[str, ...]) -> Predicate:
 def _prose(field: str | None, lowered: str) -> Predicate:
     """Words to find in the record's text."""
     tokens = tokens_of(lowered)
-    if not tokens:
+    if not tokens or has_marks(lowered):
         return Substring(field, lowered)
     found: Predicate = Token(field, tokens[0]) if len(tokens) == 1 else Phrase(field, tokens)
     if field is None and is_id(lowered):

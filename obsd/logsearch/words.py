@@ -9,27 +9,25 @@ from typing import Final
 from obsd.model.log_predicate import Predicate, Prefix, Regex, Substring, Wildcard
 
 _TOKEN: Final = re.compile(r"\w+")
+_CIRCLED: Final = re.compile("[\u24b6-\u24e9\U0001f130-\U0001f189]")
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}", re.ASCII)
 _RE2_SPECIAL: Final = re.compile(r"[^\w\s]", re.ASCII)
 _EDGE: Final = r"[^\pL\pN_]"
 
 
 def tokens_of(text: str) -> tuple[str, ...]:
-    """The tokens of a text that is in lower case.
+    """The tokens of a text that is in lower case and has no marks."""
+    return tuple(_TOKEN.findall(text))
 
-    A mark that is part of a letter, as in Indic scripts, counts as one.
+
+def has_marks(text: str) -> bool:
+    """Whether some characters are letters for some versions of Unicode's tables and not for others.
+
+    Such are the vowel signs of Indic scripts, accents on their own, and letters in circles. Where
+    a word ends is better not asked of a text that has them.
     """
-    if text.isascii():
-        return tuple(_TOKEN.findall(text))
-    spaced = "".join(c if _is_token_character(c) else " " for c in text)
-    return tuple(spaced.split())
-
-
-def _is_token_character(character: str) -> bool:
-    return (
-        character == "_"
-        or character.isalnum()
-        or unicodedata.category(character) in ("Mn", "Mc", "Nl", "No")
+    return not text.isascii() and any(
+        unicodedata.category(c)[0] == "M" or _CIRCLED.match(c) for c in text
     )
 
 
@@ -66,7 +64,7 @@ def prose_pattern(field: str | None, pattern: str) -> Predicate:
     """
     parts = split_pattern(pattern)
     texts = [part[1:] for part in parts if part[0] == "\\"]
-    if all(tokens_of(text) == (text,) for text in texts):
+    if all(tokens_of(text) == (text,) and not has_marks(text) for text in texts):
         match parts:
             case [text, "*"] if text[0] == "\\":
                 return Prefix(field, text[1:])

@@ -4,18 +4,20 @@ A record matches or does not; the engine may use any index, but its answer is th
 
 Texts. A value has a text: a string is its own; an integer's is its decimal digits; a double's the
 shortest that reads back as it; a boolean's `true` or `false`; bytes' their lower-case hexadecimal
-digits. A list matches when one of its elements does. A map has no text; paths lead into it.
+digits. A list matches when one of its elements does,
+in lists within it too. A map has no text; paths lead into it.
 
 Case. Everything but `Regex` ignores case: both sides are compared in Unicode lower case. What a
 predicate holds (`Token.text`, `Prefix.text`, `Wildcard.pattern`, …) is in lower case already.
 
-Tokens. A text's tokens are its maximal runs of letters, digits (both as Unicode has them) and `_`.
+Tokens. A text's tokens are its maximal runs of letters (Unicode's property Alphabetic), digits (its
+category N) and `_`.
 
 Fields. `None` stands for the body and, each as a text of its own, the strings and integers among
 the attributes, in lists and maps too; names, other types and the resource are not searched. These
 fields are the record's own:
 
-- `body`: a body that is a map or a list has its compact JSON as its text.
+- `body`: is its text, whatever it holds; that of a map or a list is its compact JSON.
 - `level`: only as `Equals` with one of `LEVELS`, or as `Exists`: see `obsd.model.severity`.
 - `service`, `trace_id` and `span_id` (lower-case hexadecimal digits); absent where empty.
 - `time`: only in `Compare`, `Range`, with nanoseconds since 1970, or as `Exists` (always so).

@@ -210,6 +210,8 @@ class LogAggregator:
         if step_ns <= 0 or end_ns - start_ns > step_ns * MAX_STEPS:
             raise BadInputError(f"more than {MAX_STEPS:,} steps; make them longer")
         predicate = query.to_predicate(self.now_ns())
+        if end_ns <= start_ns:
+            return []
         return await self.read(
             project_id,
             lambda store, budget: store.count_over_time(

@@ -37,7 +37,7 @@ def levels(*names: str) -> Predicate:
         ('"Connection refused"', Phrase(None, ("connection", "refused"))),
         ("10.0.0.1", Phrase(None, ("10", "0", "0", "1"))),
         ("user_id", Token(None, "user_id")),
-        ("नमस्ते", Token(None, "नमस्ते")),
+        ("नमस्ते", Substring(None, "नमस्ते")),
         ("中文,é²", Phrase(None, ("中文", "é²"))),
         ('"=>"', Substring(None, "=>")),
         ("message:Refused", Token("body", "refused")),

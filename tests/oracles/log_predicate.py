@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +27,7 @@ def matches(predicate: lp.Predicate, record: LogRecord) -> bool:
         case lp.Not():
             return not matches(predicate.of, record)
         case lp.Exists():
-            return any(True for _ in values(record, predicate.field))
+            return found(record, predicate.field) is not None
         case lp.Equals():
             return any(_equals(value, predicate.value) for value in values(record, predicate.field))
         case lp.Compare():
@@ -59,8 +58,8 @@ def _text_matches(predicate: Any, text: str) -> bool:
         case lp.Token():
             return predicate.text in tokens(lowered)
         case lp.Phrase():
-            found, wanted = tokens(lowered), list(predicate.tokens)
-            return any(found[i : i + len(wanted)] == wanted for i in range(len(found)))
+            there, wanted = tokens(lowered), list(predicate.tokens)
+            return any(there[i : i + len(wanted)] == wanted for i in range(len(there)))
         case lp.Prefix():
             return any(unit.startswith(predicate.text) for unit in units)
         case lp.Wildcard():
@@ -69,10 +68,7 @@ def _text_matches(predicate: Any, text: str) -> bool:
 
 
 def tokens(lowered: str) -> list[str]:
-    def is_part(c: str) -> bool:
-        return c == "_" or c.isalnum() or unicodedata.category(c) in ("Mn", "Mc", "Nl", "No")
-
-    return "".join(c if is_part(c) else " " for c in lowered).split()
+    return "".join(c if c == "_" or c.isalnum() else " " for c in lowered).split()
 
 
 def _wildcard(pattern: str) -> re.Pattern[str]:
@@ -88,17 +84,18 @@ def _wildcard(pattern: str) -> re.Pattern[str]:
 
 
 def texts(record: LogRecord, field: str | None) -> Iterator[str]:
-    if field is None:
+    if field in (None, "body"):
         body = text_of(record.body, of_body=True)
         if body is not None:
             yield body
+    if field is None:
         for value in record.attributes.values():
             yield from _strings_and_integers(value)
-        return
-    for value in values(record, field):
-        text = text_of(value, of_body=field == "body")
-        if text is not None:
-            yield text
+    elif field != "body":
+        for each in values(record, field):
+            text = text_of(each)
+            if text is not None:
+                yield text
 
 
 def _strings_and_integers(value: Any) -> Iterator[str]:
@@ -133,28 +130,35 @@ def text_of(value: Any, *, of_body: bool = False) -> str | None:
 
 
 def values(record: LogRecord, field: str) -> Iterator[Any]:
-    """Scalars that the field has; elements of lists one by one."""
+    """What the field has; elements of lists one by one."""
+    value = found(record, field)
+    yield from _elements(text_of(value, of_body=True) if field == "body" else value)
+
+
+def _elements(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _elements(each)
+    elif value is not None:
+        yield value
+
+
+def found(record: LogRecord, field: str) -> Any:
     match field:
         case "level":
-            found: Any = level_of(record.severity_number, record.severity_text)
+            return level_of(record.severity_number, record.severity_text)
         case "service" | "trace_id" | "span_id":
-            found = getattr(record, field) or None
+            return getattr(record, field) or None
         case "time":
-            found = record.time_ns
+            return record.time_ns
         case "body":
-            if record.body is not None:
-                yield record.body
-            return
-        case _:
-            found = _lookup(record.attributes, field)
-            if found is None:
-                found = _lookup(record.resource, field)
-            if found is None and field.startswith("body.") and isinstance(record.body, dict):
-                found = _lookup(record.body, field.removeprefix("body."))
-    if isinstance(found, list):
-        yield from found
-    elif found is not None:
-        yield found
+            return record.body
+    value = _lookup(record.attributes, field)
+    if value is None:
+        value = _lookup(record.resource, field)
+    if value is None and field.startswith("body."):
+        value = _lookup(record.body, field.removeprefix("body."))
+    return value
 
 
 def _lookup(fields: Any, name: str) -> Any:
@@ -163,8 +167,8 @@ def _lookup(fields: Any, name: str) -> Any:
     if fields.get(name) is not None:
         return fields[name]
     for i, character in enumerate(name):
-        if character == "." and (found := _lookup(fields.get(name[:i]), name[i + 1 :])) is not None:
-            return found
+        if character == "." and (inner := _lookup(fields.get(name[:i]), name[i + 1 :])) is not None:
+            return inner
     return None
 
 
