@@ -322,3 +322,25 @@ def test_writes_and_searches_while_flushing_and_merging(open_engine: Open) -> No
     finally:
         stop.set()
         maintenance.join()
+
+
+def test_odd_times_do_not_make_a_segment_each(open_engine: Open) -> None:
+    engine = open_engine(retention_ms=None)
+    sent = [record(f"r{n}", NOW_NS - n * DAY_MS * 1_000_000) for n in range(100)]
+    write(engine, sent)
+    engine.flush()
+    assert engine.stats().segments <= 32
+    assert search(engine) == sent
+
+
+def test_large_records_fill_granules_by_size(open_engine: Open) -> None:
+    engine = open_engine()
+    sent = [record(chr(ord("A") + n) * 500_000, NOW_NS - n) for n in range(48)]
+    for n in range(0, 48, 4):
+        write(engine, sent[n : n + 4])
+        engine.flush()
+    engine.settle()
+    stats = engine.stats()
+    assert stats.segments == 1
+    assert stats.granules > 1
+    assert search(engine) == sent

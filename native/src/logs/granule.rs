@@ -13,6 +13,9 @@ use std::sync::{Arc, OnceLock};
 
 const MAX_BLOCK_BYTES: usize = 1 << 30;
 
+/// A granule of more than this, uncompressed, is full, however few rows it has.
+pub const FULL_BYTES: usize = 16 << 20;
+
 /// What a block holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -275,6 +278,12 @@ impl Granule {
         self.store.bytes()
     }
 
+    /// Of all columns, uncompressed.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.blocks.iter().map(|block| block.size_bytes).sum()
+    }
+
     /// False only when no text of the granule has a token with this hash.
     #[must_use]
     pub fn may_contain(&self, hash: u64) -> bool {
@@ -440,6 +449,18 @@ impl View {
             let ordinals = ordinals.collect();
             Ok((self.granule.read_variables(column)?, ordinals))
         })
+    }
+
+    /// Reads every column.
+    pub fn load(&self) -> Result<(), Corrupt> {
+        KINDS[Kind::Severity as usize..Kind::Variables as usize]
+            .iter()
+            .chain(&[Kind::Rest])
+            .try_for_each(|kind| self.column(*kind).map(drop))?;
+        (0..self.attributes.len()).try_for_each(|index| self.attribute(index).map(drop))?;
+        self.bodies()?;
+        self.rows()?;
+        self.observed().map(drop)
     }
 
     /// A row's body; a template is filled in, into `buffer`.

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::granule::{Corrupt, Granule, Store, encode};
 use super::otlp::Batch;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub const DAY_NS: i64 = 86_400_000_000_000;
@@ -12,8 +12,9 @@ pub const DAY_NS: i64 = 86_400_000_000_000;
 /// Fast: what a flush writes may be merged again.
 const LEVEL: i32 = 1;
 
-/// A builder of more than this is full, however few rows it has.
-const FULL_BYTES: usize = 16 << 20;
+/// Days that a memtable tells apart. Records of others go with the nearest day before, so that odd
+/// times do not make a segment each.
+const MAX_DAYS: usize = 32;
 
 #[derive(Default)]
 struct Day {
@@ -26,6 +27,7 @@ struct Day {
 #[derive(Default)]
 struct Inner {
     days: BTreeMap<i64, Day>,
+    known_days: BTreeSet<i64>,
     sealed: Vec<(i64, Arc<Granule>)>,
     sealed_bytes: usize,
     records: u64,
@@ -51,6 +53,19 @@ fn seal(builder: &Builder) -> Result<Arc<Granule>, Corrupt> {
     Ok(Arc::new(Granule::open(Store::Memory(bytes.into()))?))
 }
 
+impl Inner {
+    /// The day that a record is put to.
+    fn day_of(&mut self, time_ns: i64) -> i64 {
+        let day = time_ns.div_euclid(DAY_NS);
+        if self.known_days.len() < MAX_DAYS {
+            self.known_days.insert(day);
+            return day;
+        }
+        let before = self.known_days.range(..=day).next_back();
+        before.or_else(|| self.known_days.first()).copied().unwrap_or(day)
+    }
+}
+
 impl Memtable {
     #[must_use]
     pub fn new(granule_rows: usize) -> Self {
@@ -66,7 +81,7 @@ impl Memtable {
         let inner = &mut *inner;
         let mut open: Option<(i64, Vec<Option<usize>>)> = None;
         for (record, sequence) in batch.records.iter().zip(first_row..) {
-            let key = record.time_ns.div_euclid(DAY_NS);
+            let key = inner.day_of(record.time_ns);
             let day = inner.days.entry(key).or_default();
             let mut ids = match open.take() {
                 Some((of, ids)) if of == key => ids,
@@ -77,8 +92,9 @@ impl Memtable {
             let (low, high) = inner.range.unwrap_or((record.time_ns, record.time_ns));
             inner.range = Some((low.min(record.time_ns), high.max(record.time_ns)));
             inner.records += 1;
-            day.size_bytes += record.body.len() + 64 * record.attributes.len() + 64;
-            if day.builder.len() >= self.granule_rows || day.size_bytes > FULL_BYTES {
+            day.size_bytes += record.body.len() + record.metadata_bytes as usize + 64;
+            if day.builder.len() >= self.granule_rows || day.size_bytes > super::granule::FULL_BYTES
+            {
                 let granule = seal(&day.builder)?;
                 inner.sealed_bytes += granule.bytes().len();
                 inner.sealed.push((key, granule));

@@ -45,6 +45,8 @@ pub struct Record {
     pub trace_id: Span,
     pub span_id: Span,
     pub event_name: Span,
+    /// Of its attributes, ids and texts together, without the body.
+    pub metadata_bytes: u32,
     /// Of [`Batch::attributes`].
     pub attributes: Range<u32>,
     /// Of [`Batch::resources`].
@@ -245,6 +247,7 @@ impl Batch {
             self.refuse(refusal, &record, limits);
             return Ok(());
         }
+        record.metadata_bytes = u32::try_from(metadata_bytes).unwrap_or(u32::MAX);
         record.attributes = first as u32..self.attributes.len() as u32;
         record.resource = (self.resources.len() - 1) as u32;
         self.records.push(record);

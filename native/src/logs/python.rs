@@ -1,12 +1,12 @@
 //! The Python face of the log engine's kernels.
 
-use super::granule::{Corrupt, Granule};
+use super::granule::{Corrupt, Granule, View};
 use super::memtable::Memtable;
 use super::otlp::{Batch, Limits};
 use super::predicate::Field;
 use super::python_predicate::predicate;
 use super::python_value::record;
-use super::search::{PageSpec, Query, SearchError};
+use super::search::{Hit, PageSpec, Query, SearchError};
 use super::segment::{self, Segment, SegmentError};
 use crate::tsdb::python::{CorruptError, TooLargeError};
 use numpy::{IntoPyArray, PyArray1};
@@ -290,6 +290,22 @@ fn checker(check: &Py<PyAny>) -> impl FnMut() -> PyResult<()> {
     || Python::attach(|py| check.call0(py).map(drop))
 }
 
+/// The records of a page, granule after granule: only one is in memory as a whole.
+fn records<'py>(py: Python<'py>, hits: &[Hit]) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    let mut order: Vec<usize> = (0..hits.len()).collect();
+    order.sort_by_key(|index| Arc::as_ptr(&hits[*index].granule));
+    let mut found = Vec::with_capacity(hits.len());
+    for of_granule in order.chunk_by(|a, b| Arc::ptr_eq(&hits[*a].granule, &hits[*b].granule)) {
+        let view = View::new(Arc::clone(&hits[of_granule[0]].granule));
+        py.detach(|| view.load()).map_err(corrupt)?;
+        for index in of_granule {
+            found.push((*index, record(py, &view, hits[*index].row, corrupt)?));
+        }
+    }
+    found.sort_by_key(|(index, _)| *index);
+    Ok(found.into_iter().map(|(_, record)| record).collect())
+}
+
 type Page<'py> = (u64, Vec<Bound<'py, PyTuple>>, Option<(i64, i64)>);
 
 /// (total, records, the last one's place when there are more).
@@ -314,8 +330,7 @@ fn log_page<'py>(
     let more = hits.len() > limit;
     hits.truncate(limit);
     let last = hits.last().filter(|_| more).map(|hit| hit.key);
-    let records = hits.iter().map(|hit| record(py, hit, corrupt)).collect::<PyResult<_>>()?;
-    Ok((total, records, last))
+    Ok((total, records(py, &hits)?, last))
 }
 
 type Histogram<'py> = Vec<(String, Bound<'py, PyArray1<u64>>)>;

@@ -1,7 +1,6 @@
 //! Records and their values as Python objects; only what a page shows becomes some.
 
-use super::granule::{Corrupt, Kind};
-use super::search::Hit;
+use super::granule::{Corrupt, Kind, View};
 use super::value::{Value, hex, list, map};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -50,10 +49,10 @@ fn add_entries(entries: &Bound<'_, PyDict>, message: &[u8]) -> PyResult<()> {
 /// A record, its fields in the order of `obsd.model.log_record.LogRecord`.
 pub fn record<'py>(
     py: Python<'py>,
-    hit: &Hit,
+    view: &View,
+    row: usize,
     error: impl Fn(Corrupt) -> PyErr,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    let (view, row) = (&hit.view, hit.row);
     let bytes = |kind: Kind| -> PyResult<Vec<u8>> {
         let found = view.column(kind).map_err(&error)?.get(row);
         Ok(match found {

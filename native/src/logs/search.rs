@@ -40,7 +40,7 @@ pub type Key = (i64, i64);
 
 pub struct Hit {
     pub key: Key,
-    pub view: Arc<View>,
+    pub granule: Arc<Granule>,
     pub row: usize,
 }
 
@@ -353,7 +353,7 @@ impl PageSpec {
             if self.after.is_some_and(|after| !before(&after, &last)) {
                 continue;
             }
-            let view = Arc::new(View::new(granule));
+            let view = View::new(granule);
             let (times, rows) = (view.times()?, view.rows()?);
             let keys = bits.iter().map(|row| ((times[row], rows[row]), row));
             let behind = |key: &Key| self.after.is_none_or(|after| before(&after, key));
@@ -364,11 +364,9 @@ impl PageSpec {
                 own.sort_unstable_by_key(|(key, _)| *key);
             }
             own.truncate(self.limit);
-            hits.extend(own.into_iter().map(|(key, row)| Hit {
-                key,
-                view: Arc::clone(&view),
-                row,
-            }));
+            let granule = &view.granule;
+            let hit = |(key, row)| Hit { key, granule: Arc::clone(granule), row };
+            hits.extend(own.into_iter().map(hit));
             if self.newest_first {
                 hits.sort_by_key(|hit| std::cmp::Reverse(hit.key));
             } else {

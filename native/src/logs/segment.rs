@@ -1,6 +1,6 @@
 //! Segments: immutable files of granules. Format: docs/format/log-segment.md.
 
-use super::granule::{Corrupt, Granule, Store, encode, rebuild};
+use super::granule::{Corrupt, FULL_BYTES, Granule, Store, encode, rebuild};
 use crate::wire::varint::Reader;
 use memmap2::Mmap;
 use std::fs::File;
@@ -151,18 +151,21 @@ pub fn merge(
     let all = segments.iter().flat_map(|segment| &segment.granules);
     let mut kept: Vec<&Arc<Granule>> = all.filter(|granule| granule.max_ns >= min_ns).collect();
     kept.sort_by_key(|granule| granule.first_row);
-    let (mut pieces, mut small, mut small_rows) = (Vec::new(), Vec::new(), 0);
+    let (mut pieces, mut small) = (Vec::new(), Vec::new());
+    let (mut small_rows, mut small_bytes) = (0, 0);
     for granule in kept {
-        if 2 * granule.rows > granule_rows {
+        let size_bytes = granule.size_bytes();
+        if 2 * granule.rows > granule_rows || 2 * size_bytes > FULL_BYTES {
             granule.verify()?;
             pieces.push(Piece::Whole(Arc::clone(granule)));
             continue;
         }
         small.push(Arc::clone(granule));
         small_rows += granule.rows;
-        if small_rows >= granule_rows {
+        small_bytes += size_bytes;
+        if small_rows >= granule_rows || small_bytes > FULL_BYTES {
             pieces.push(together(&std::mem::take(&mut small), level, path)?);
-            small_rows = 0;
+            (small_rows, small_bytes) = (0, 0);
         }
     }
     if !small.is_empty() {
