@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from obsd.api.params import parse_duration_ms, parse_time_ms
-from obsd.logsearch.syntax import literal_of
-from obsd.logsearch.times import parse_time_ns
 
 
 def parse_time_or_relative_ms(text: str, now_ms: int) -> int:
@@ -26,4 +24,7 @@ def parse_time_or_relative_ns(text: str, now_ns: int) -> int:
     Raises:
         ValueError: it is none of these.
     """
+    from obsd.logsearch.syntax import literal_of  # Late: it is not needed to start.
+    from obsd.logsearch.times import parse_time_ns
+
     return parse_time_ns(literal_of(text), now_ns)

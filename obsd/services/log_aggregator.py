@@ -10,16 +10,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from obsd.logsearch import compile_query, own_name
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock, SystemClock
 from obsd.model.errors import BadInputError
-from obsd.model.log_predicate import And, Equals, Or, Predicate
 from obsd.model.log_record import LogRecord
 from obsd.model.severity import LEVELS, level_name, severity_number
 from obsd.services.log_encoding import encode_logs
@@ -28,6 +26,9 @@ from obsd.services.metrics_collector import Executors, QueryLimits
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
 from obsd.services.query_turns import QueryTurns
+
+if TYPE_CHECKING:
+    from obsd.model.log_predicate import Predicate
 
 T = TypeVar("T")
 
@@ -71,12 +72,22 @@ class LogQuery:
             QueryParseError: the text is no query.
             BadInputError: there is no such level.
         """
+        # The language is imported by the first search: at the start its time would be felt.
+        from obsd.logsearch import compile_query
+        from obsd.model.log_predicate import And, Equals, Or
+
         parts = [compile_query(self.text, now_ns)]
         if self.levels:
             parts.append(Or(tuple(Equals("level", _level(name)) for name in self.levels)))
         if self.services:
             parts.append(Or(tuple(Equals("service", name.lower()) for name in self.services)))
         return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _own_name(field: str) -> str:
+    from obsd.logsearch import own_name
+
+    return own_name(field)
 
 
 def _level(name: str) -> str:
@@ -215,7 +226,7 @@ class LogAggregator:
         return await self.read(
             project_id,
             lambda store, budget: store.count_over_time(
-                predicate, start_ns, end_ns, step_ns, by and own_name(by), budget
+                predicate, start_ns, end_ns, step_ns, by and _own_name(by), budget
             ),
         )
 
@@ -237,6 +248,6 @@ class LogAggregator:
         return await self.read(
             project_id,
             lambda store, budget: store.field_values(
-                predicate, own_name(field), start_ns, end_ns, limit, budget
+                predicate, _own_name(field), start_ns, end_ns, limit, budget
             ),
         )

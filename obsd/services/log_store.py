@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from obsd.model.budget import QueryBudget
-from obsd.model.log_predicate import Predicate
-from obsd.model.log_record import LogRecord
+
+if TYPE_CHECKING:
+    from obsd.model.log_predicate import Predicate
+    from obsd.model.log_record import LogRecord
 
 
 class LogWriteOutcome(Protocol):
