@@ -26,7 +26,7 @@ def number_of(text: str) -> int | float | None:
     """The number that a word is, None for a word that is none."""
     if not NUMBER.fullmatch(text):
         return None
-    if text.lstrip("+-").isdecimal() and len(text) < 20:
+    if text.lstrip("+-").isdecimal() and len(text) <= 20:
         whole = int(text)
         if -_INT64 <= whole < _INT64:
             return whole
