@@ -1,9 +1,9 @@
 """The per-byte and per-sample loops of obsd, in Rust (native/)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,10 @@ __all__ = [
     "Batch",
     "CorruptError",
     "Head",
+    "LogBatch",
+    "LogMemtable",
+    "LogSegment",
+    "LogSegmentStats",
     "Part",
     "PartStats",
     "Registry",
@@ -24,7 +28,11 @@ __all__ = [
     "encode_xor_chunks",
     "exposition_to_write_request",
     "format_float",
+    "log_histogram",
+    "log_page",
+    "log_values",
     "matrix_json",
+    "merge_log_segments",
     "merge_parts",
     "rollup",
     "rollup_columns",
@@ -219,3 +227,83 @@ def exposition_to_write_request(
 def encode_write_request(
     labels: list[list[tuple[str, str]]], timestamps_ms: _Ints, values: _Floats
 ) -> bytes: ...
+
+_LogLimits = tuple[int, int, int, int, int]
+_LogPredicate = tuple[object, ...]
+
+@final
+class LogBatch:
+    """A decoded OTLP logs request, on its way into a memtable."""
+
+    @staticmethod
+    def decode(body: bytes, limits: _LogLimits) -> LogBatch: ...
+    @staticmethod
+    def unpack(packed: bytes, size_bytes: int, limits: _LogLimits) -> LogBatch: ...
+    def packed(self) -> bytes: ...
+    records: int
+    rejected: dict[str, int]
+    messages: list[str]
+
+@final
+class LogMemtable:
+    """The newest log records, in memory."""
+
+    def __new__(cls, granule_rows: int) -> LogMemtable: ...
+    def append(self, batch: LogBatch, first_row: int) -> None: ...
+    def write_segments(self, prefix: PathLike[str] | str) -> list[Path]: ...
+    records: int
+    size_bytes: int
+    time_range: tuple[int, int] | None
+
+@final
+class LogSegmentStats:
+    """What a log segment holds."""
+
+    min_ns: int
+    max_ns: int
+    records: int
+    granules: int
+    last_row: int
+    size_bytes: int
+
+@final
+class LogSegment:
+    """An open log segment."""
+
+    @staticmethod
+    def open(path: PathLike[str] | str) -> LogSegment: ...
+    path: Path
+    stats: LogSegmentStats
+    def verify(self) -> None: ...
+
+def merge_log_segments(
+    segments: Sequence[LogSegment],
+    path: PathLike[str] | str,
+    granule_rows: int,
+    min_ns: int,
+    level: int,
+) -> bool: ...
+def log_page(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    limit: int,
+    newest_first: bool,
+    after: tuple[int, int] | None,
+    check: Callable[[], None],
+) -> tuple[int, list[tuple[Any, ...]], tuple[int, int] | None]: ...
+def log_histogram(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    step_ns: int,
+    by: str | None,
+    check: Callable[[], None],
+) -> list[tuple[str, npt.NDArray[np.uint64]]]: ...
+def log_values(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    field: str | None,
+    check: Callable[[], None],
+) -> dict[str, int]: ...

@@ -18,9 +18,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -31,13 +32,18 @@ from obsd.api.edge import Edge
 from obsd.api.server import Services, build_app, serving_runner
 from obsd.api.state import Phase, ServerState
 from obsd.config import Config
-from obsd.model.clock import SystemClock
+from obsd.config.option import Address
+from obsd.config.receivers import OTLP_HTTP, is_open
+from obsd.model.clock import Clock, SystemClock
 from obsd.services.arrivals import INTERVAL_S, ArrivalRate
 from obsd.services.data_dir import DataDirLock
 from obsd.services.engine_telemetry import EngineCollector, TaskCollector
+from obsd.services.log_aggregator import LogAggregator
+from obsd.services.log_store import LogStore
+from obsd.services.log_telemetry import LogCollector
 from obsd.services.maintenance import Maintenance
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
-from obsd.services.projects import DEFAULT_PROJECT, Projects
+from obsd.services.projects import DEFAULT_PROJECT, AllEngines, Projects
 from obsd.services.self_monitoring import SelfMonitoring, Source
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
@@ -98,13 +104,30 @@ def engine_options(config: Config) -> EngineOptions:
     )
 
 
-def listen(config: Config) -> socket.socket:
-    """Take the port.
+def open_logs(directory: Path, config: Config, clock: Clock) -> LogStore:
+    """The log engine in a directory; imported once there are logs."""
+    from obsd.logindex.engine import LogEngine
+    from obsd.logindex.options import LogOptions
+
+    storage, defaults = config.storage, LogOptions()
+    retention_s = storage.log_retention_s
+    memory_bytes = min(defaults.max_memtable_bytes, storage.head_memory_bytes // 2)
+    options = LogOptions(
+        retention_ms=None if retention_s is None else round(retention_s * 1000),
+        max_future_ms=round(storage.max_future_s * 1000),
+        flush_bytes=min(defaults.flush_bytes, memory_bytes // 4),
+        flush_interval_ms=round(storage.flush_interval_s * 1000),
+        max_memtable_bytes=memory_bytes,
+    )
+    return LogEngine.open(directory, options, clock)
+
+
+def listen(address: Address) -> socket.socket:
+    """Take a port.
 
     Raises:
         StartError: somebody else has it, or it may not be taken.
     """
-    address = config.server.listen
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -123,23 +146,56 @@ def listen(config: Config) -> socket.socket:
     return listener
 
 
+def is_loopback(config: Config) -> bool:
+    """Whether nobody beyond this machine can speak to the server."""
+    if not config.server.listen.is_loopback:
+        return False
+    is_otlp_open = is_open(OTLP_HTTP, config.server.receivers)
+    return not is_otlp_open or config.server.otlp_http_listen.is_loopback
+
+
+def listen_more(config: Config) -> list[socket.socket]:
+    """The listeners of receivers; one whose port cannot be had is reported and left out."""
+    if not is_open(OTLP_HTTP, config.server.receivers):
+        return []
+    address = config.server.otlp_http_listen
+    try:
+        return [listen(address)]
+    except StartError as error:
+        log.warning(
+            "receiver left out",
+            extra={
+                "receiver": OTLP_HTTP,
+                "address": str(address),
+                "reason": str(error).partition(";")[0],
+            },
+        )
+        return []
+
+
 class Server:
     """One run of obsd, from an open data directory to a closed one."""
 
-    def __init__(self, config: Config, listener: socket.socket) -> None:
+    def __init__(
+        self, config: Config, listener: socket.socket, more: Sequence[socket.socket] = ()
+    ) -> None:
+        """What `listener` answers, `more` answer too."""
         self._config = config
         self._listener = listener
+        self._more = more
         self._clock = SystemClock()
         self._pools = Pools.open(config)
         self._telemetry = Telemetry()
         self._supervisor = Supervisor()
         self._arrivals = ArrivalRate()
+        self._log_arrivals = ArrivalRate()
         self._state = ServerState()
         self._projects = Projects(
             config.storage.data_dir,
             engine_options(config),
             self._clock,
             max_projects=config.storage.max_projects,
+            open_logs=lambda directory: open_logs(directory, config, self._clock),
         )
         limits = QueryLimits(
             concurrent=config.query.threads,
@@ -151,7 +207,11 @@ class Server:
         )
         executors = Executors(self._pools.ingest, self._pools.query)
         self._metrics = MetricsCollector(self._projects, executors, limits, self._clock)
+        self._logs = LogAggregator(
+            self._projects, executors, self._metrics.turns, limits, self._clock
+        )
         self._telemetry.register(EngineCollector(self._projects))
+        self._telemetry.register(LogCollector(self._projects.logs))
         self._telemetry.register(TaskCollector(self._supervisor))
         self._stop = asyncio.Event()
         self._stop_signals = 0
@@ -180,7 +240,7 @@ class Server:
         config = self._config
         authenticator, new_token = open_authenticator(
             config.storage.data_dir,
-            is_loopback=config.server.listen.is_loopback,
+            is_loopback=is_loopback(config),
             configured_token=config.auth.admin_token,
         )
         if new_token is not None:
@@ -190,16 +250,19 @@ class Server:
             state=self._state,
             projects=self._projects,
             metrics=self._metrics,
+            logs=self._logs,
             arrivals=self._arrivals,
             telemetry=self._telemetry,
             supervisor=self._supervisor,
+            log_arrivals=self._log_arrivals,
             authenticator=authenticator,
             self_monitoring=self_monitoring,
         )
         self._collection = self_monitoring
         application, edge = build_app(config, services)
         runner = await serving_runner(application, edge)
-        await web.SockSite(runner, self._listener, backlog=BACKLOG).start()
+        for listener in (self._listener, *self._more):
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
         return runner, edge
 
     def _self_monitoring(self) -> SelfMonitoring:
@@ -242,7 +305,9 @@ class Server:
         self._projects.open_all()
 
     def _start_tasks(self) -> None:
-        maintenance = Maintenance(self._projects, self._pools.background, self._telemetry)
+        maintenance = Maintenance(
+            AllEngines(self._projects), self._pools.background, self._telemetry
+        )
         maintenance.start(self._supervisor)
         self._supervisor.start_periodic("arrivals", INTERVAL_S, self._record_arrivals)
         if self._collection is not None:
@@ -251,11 +316,15 @@ class Server:
 
     async def _record_arrivals(self) -> None:
         loop = asyncio.get_running_loop()
-        total = await loop.run_in_executor(self._pools.io, self._count_samples)
-        self._arrivals.record(self._clock.monotonic_s(), total)
+        samples, records = await loop.run_in_executor(self._pools.io, self._count_stored)
+        now_s = self._clock.monotonic_s()
+        self._arrivals.record(now_s, samples)
+        self._log_arrivals.record(now_s, records)
 
-    def _count_samples(self) -> int:
-        return sum(engine.stats().samples for _, engine in self._projects)
+    def _count_stored(self) -> tuple[int, int]:
+        """Samples and log records since the start."""
+        samples = sum(engine.stats().samples for _, engine in self._projects)
+        return samples, sum(store.stats().records for _, store in self._projects.logs)
 
     def _on_signal(self, number: int) -> None:
         self._stop_signals += 1
@@ -334,10 +403,15 @@ def run(config: Config) -> None:
     import uvloop
 
     _raise_open_file_limit()
-    with _locked(config), contextlib.closing(listen(config)) as listener:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(config))
+        listener = stack.enter_context(contextlib.closing(listen(config.server.listen)))
+        more = listen_more(config)
+        for each in more:
+            stack.enter_context(contextlib.closing(each))
 
         async def main() -> None:
-            await Server(config, listener).run()
+            await Server(config, listener, more).run()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())

@@ -239,7 +239,7 @@ def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None
         assert "set OBSD_TOKEN" in refused.stderr
         assert obsd(*query, OBSD_TOKEN=token).returncode == 0
         page = server.get("/", Authorization=f"Bearer {token}")[1].decode()
-        assert page.count('-H "Authorization: Bearer $OBSD_TOKEN"') == 2
+        assert page.count('-H "Authorization: Bearer $OBSD_TOKEN"') == 3
         assert "credentials: TOKEN" in page
         assert token not in page
         assert server.stop() == 0
@@ -254,7 +254,7 @@ def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None
     [
         (("serve", "--listen", "6273"), "expected HOST:PORT"),
         (("serve", "--retention", "soon"), "--retention: storage.retention"),
-        (("serve", "--receivers", "otlp-http"), "not in this version"),
+        (("serve", "--receivers", "otlp-grpc"), "not in this version"),
         (("serve", "--config", "/absent.yml"), "No such file"),
         (
             (
@@ -264,7 +264,7 @@ def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None
             "No such option",
         ),
         (("sevre",), "there is no command 'sevre'; did you mean 'serve'?"),
-        (("xyz",), "there is no command 'xyz'; known: config, doctor, query, serve"),
+        (("xyz",), "there is no command 'xyz'; known: config, doctor, logs, query, serve"),
         (("config", "validate", "--log-level", "loud"), "log.level"),
     ],
 )

@@ -9,10 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obsd.app import is_loopback
 from obsd.config import Config, ConfigError, config_to_dict, config_to_yaml, load_config
 from obsd.config.machine import memory_bytes
 from obsd.config.option import Address, iter_options, parse_address
-from obsd.config.receivers import PLANNED
+from obsd.config.receivers import OTLP_HTTP, PLANNED, is_open
 from obsd.config.units import format_duration, format_size, parse_duration_s, parse_size_bytes
 
 
@@ -246,3 +247,37 @@ def test_a_container_with_less_memory_than_its_machine_counts(tmp_path: Path) ->
     assert memory_bytes((limit,)) == 512 << 20
     limit.write_text("max\n")
     assert memory_bytes((limit, tmp_path / "absent")) == memory_bytes(())
+
+
+@pytest.mark.parametrize(
+    ("names", "is_there"),
+    [
+        (("default",), True),
+        (("all",), True),
+        (("http",), False),
+        (("http", OTLP_HTTP), True),
+        ((OTLP_HTTP,), True),
+    ],
+)
+def test_receivers_are_open_by_their_name_or_a_set(names, is_there: bool) -> None:
+    assert is_open(OTLP_HTTP, names) == is_there
+
+
+@pytest.mark.parametrize(
+    ("listen", "otlp", "receivers", "expected"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:2", "default", True),
+        ("127.0.0.1:1", "0.0.0.0:2", "default", False),
+        ("127.0.0.1:1", "0.0.0.0:2", "http", True),
+        ("0.0.0.0:1", "127.0.0.1:2", "default", False),
+    ],
+)
+def test_one_open_listener_beyond_loopback_asks_for_a_token(
+    listen: str, otlp: str, receivers: str, expected: bool
+) -> None:
+    flags = {
+        "server.listen": listen,
+        "server.otlp_http_listen": otlp,
+        "server.receivers": receivers,
+    }
+    assert is_loopback(load_config(flags=flags)) is expected

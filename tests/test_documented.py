@@ -10,6 +10,7 @@ import pytest
 
 from obsd.cli.config import config
 from obsd.cli.doctor import doctor
+from obsd.cli.logs import logs
 from obsd.cli.main import COMMANDS
 from obsd.cli.query import query
 from obsd.cli.serve import serve
@@ -17,6 +18,7 @@ from obsd.config import Config
 from obsd.config.option import iter_options
 from obsd.model.clock import SystemClock
 from obsd.services.engine_telemetry import EngineCollector, TaskCollector
+from obsd.services.log_telemetry import LogCollector
 from obsd.services.projects import Projects
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
@@ -46,7 +48,7 @@ def test_every_documented_option_exists() -> None:
     assert documented == {info.key for info in iter_options(Config)}
 
 
-@pytest.mark.parametrize("command", [serve, query, doctor, *config.commands.values()])
+@pytest.mark.parametrize("command", [serve, query, logs, doctor, *config.commands.values()])
 def test_every_flag_is_documented(command: click.Command) -> None:
     text = (DOCS / "cli.md").read_text()
     for parameter in command.params:
@@ -65,6 +67,7 @@ def test_metrics_and_their_documentation_agree(tmp_path) -> None:
     projects.engine("default")
     telemetry = Telemetry()
     telemetry.register(EngineCollector(projects))
+    telemetry.register(LogCollector(projects.logs))
     telemetry.register(TaskCollector(Supervisor()))
     text = telemetry.render().decode()
     projects.close()

@@ -33,6 +33,7 @@ APACHE_2_SHA256 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523
 NATIVE_IMPORTERS = (
     "obsd/durable/",
     "obsd/tsdb/",
+    "obsd/logindex/",
     "obsd/ingest/",
     "obsd/api/result_json.py",
     # The codecs of a format each, for which a service or handler is the only caller.

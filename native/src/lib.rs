@@ -2,12 +2,14 @@
 //! binding stands beside what it binds.
 use pyo3::prelude::*;
 
+mod logs;
 mod tsdb;
 mod wire;
 
 #[pymodule]
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    logs::register(m)?;
     tsdb::register(m)?;
     wire::register(m)
 }

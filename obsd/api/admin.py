@@ -5,12 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from obsd.api.auth import project_of
-from obsd.api.keys import METRICS
+from obsd.api.keys import LOGS, METRICS
 
 
 async def flush(request: web.Request) -> web.Response:
-    """`POST /api/v1/admin/flush`: make parts of what is in memory and merge what is due."""
-    await request.app[METRICS].flush(project_of(request))
+    """`POST /api/v1/admin/flush`: bring what is in memory to disk, and merge what is due."""
+    project_id = project_of(request)
+    await request.app[METRICS].flush(project_id)
+    await request.app[LOGS].flush(project_id)
     return web.Response(status=204)
 
 

@@ -102,7 +102,8 @@ class Edge:
         except Exception as error:
             if request.writer.output_size > 0:
                 raise  # Part of an answer is out; only a broken connection can tell now.
-            return self._renderers.render(request.path, error)
+            content_type = request.headers.get("Content-Type", "")
+            return self._renderers.render(request.path, error, content_type)
 
     def _admit(self, request: web.BaseRequest) -> None:
         """Refuse what may not be served, or not now."""

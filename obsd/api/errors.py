@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 import msgspec
@@ -60,13 +60,18 @@ class NotFoundError(BadInputError):
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error as HTTP, before a route family gives it its form."""
+    """An error as HTTP, before a route family gives it its form.
+
+    Attributes:
+        request_type: the request's `Content-Type`, for forms that follow it.
+    """
 
     status: int
     type: str
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
     error: BaseException | None = None
+    request_type: str = ""
 
 
 ErrorRenderer = Callable[[ErrorAnswer], web.Response]
@@ -156,8 +161,8 @@ class ErrorRenderers:
     def __init__(self, by_prefix: Mapping[str, ErrorRenderer]) -> None:
         self._by_prefix = sorted(by_prefix.items(), key=lambda item: -len(item[0]))
 
-    def render(self, path: str, error: BaseException) -> web.Response:
-        answer = answer_to(error)
+    def render(self, path: str, error: BaseException, request_type: str = "") -> web.Response:
+        answer = replace(answer_to(error), request_type=request_type)
         for prefix, renderer in self._by_prefix:
             if path.startswith(prefix):
                 return renderer(answer)

@@ -13,7 +13,15 @@ from aiohttp import web
 
 from obsd import __version__
 from obsd.api.home_page import PAGE, SCRIPT_HASH, STYLE_HASH
-from obsd.api.keys import ARRIVALS, AUTHENTICATOR, CONFIG, PROJECTS, SELF_MONITORING, STATE
+from obsd.api.keys import (
+    ARRIVALS,
+    AUTHENTICATOR,
+    CONFIG,
+    LOG_ARRIVALS,
+    PROJECTS,
+    SELF_MONITORING,
+    STATE,
+)
 from obsd.config.units import FOREVER, format_duration
 from obsd.services.projects import Projects
 
@@ -47,6 +55,7 @@ class _Stored:
 
     active_series: int
     samples: int
+    records: int
     size_bytes: int
     projects: int
 
@@ -68,6 +77,8 @@ async def home(request: web.Request) -> web.Response:
         "rate": f"{application[ARRIVALS].per_second:,.0f}",
         "series": f"{stored.active_series:,}",
         "samples": f"{stored.samples:,}",
+        "log_rate": f"{application[LOG_ARRIVALS].per_second:,.0f}",
+        "records": f"{stored.records:,}",
         "size": f"{stored.size_bytes / (1 << 20):,.1f} MiB",
         "projects": f"{stored.projects:,}",
         "retention": FOREVER if retention_s is None else format_duration(retention_s),
@@ -81,11 +92,14 @@ async def home(request: web.Request) -> web.Response:
 
 def _stored(projects: Projects) -> _Stored:
     stats = [engine.stats() for _, engine in projects]
+    logs = [store.stats() for _, store in projects.logs]
+    size_bytes = sum(s.wal_bytes + sum(level.size_bytes for level in s.levels) for s in stats)
     return _Stored(
         active_series=sum(s.active_series for s in stats),
         samples=sum(s.samples for s in stats),
-        size_bytes=sum(s.wal_bytes + sum(level.size_bytes for level in s.levels) for s in stats),
-        projects=len(stats),
+        records=sum(s.records for s in logs),
+        size_bytes=size_bytes + sum(s.wal_bytes + s.segment_bytes for s in logs),
+        projects=len({project for project, _ in [*projects, *projects.logs]}),
     )
 
 

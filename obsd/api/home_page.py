@@ -86,6 +86,8 @@ PAGE: Final = f"""<!doctype html>
 <div><dt>Samples per second, now</dt><dd>$rate</dd></div>
 <div><dt>Active series</dt><dd>$series</dd></div>
 <div><dt>Samples since the start</dt><dd>$samples</dd></div>
+<div><dt>Log records per second, now</dt><dd>$log_rate</dd></div>
+<div><dt>Log records since the start</dt><dd>$records</dd></div>
 <div><dt>On disk</dt><dd>$size</dd></div>
 <div><dt>Projects</dt><dd>$projects</dd></div>
 <div><dt>This host's own metrics</dt><dd class="text">$host</dd></div>
@@ -101,8 +103,16 @@ $token_note
 <pre><code>echo 'room_temperature_celsius{{room="kitchen"}} 21.5' |
   curl -sS$curl_token --data-binary @- $url/api/v1/import/prometheus</code></pre>
 
+<h2>Send logs</h2>
+<p class="dim">OpenTelemetry SDKs and the Collector, over OTLP/HTTP, need
+<code>OTEL_EXPORTER_OTLP_ENDPOINT=$url</code>; Promtail and Alloy push to
+<code>$url/loki/api/v1/push</code>.</p>
+<pre><code>echo '{{"level":"info","service":"kitchen","message":"the kettle boils"}}' |
+  curl -sS$curl_token --data-binary @- $url/ingest/jsonline</code></pre>
+
 <h2>Ask</h2>
 <pre><code>obsd query 'rate(node_cpu_seconds_total{{mode!="idle"}}[1m])' --url $url</code></pre>
+<pre><code>obsd logs 'level:&gt;=warn service:api* -path:/health' --since 6h --url $url</code></pre>
 <pre><code>curl -sS$curl_token $url/api/v1/query --data-urlencode 'query=node_load1'</code></pre>
 <p class="dim">In Grafana, add a data source of type Prometheus with the URL
 <code>$url</code>$grafana_token. The dashboard "Node Exporter Full" shows this host as it is.</p>

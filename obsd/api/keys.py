@@ -12,6 +12,7 @@ from obsd.config import Config
 
 if TYPE_CHECKING:
     from obsd.services.arrivals import ArrivalRate
+    from obsd.services.log_aggregator import LogAggregator
     from obsd.services.metrics_collector import MetricsCollector
     from obsd.services.projects import Projects
     from obsd.services.self_monitoring import SelfMonitoring
@@ -22,8 +23,10 @@ CONFIG: Final = web.AppKey("config", Config)
 STATE: Final = web.AppKey("state", ServerState)
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 METRICS: Final[web.AppKey[MetricsCollector]] = web.AppKey("metrics")
+LOGS: Final[web.AppKey[LogAggregator]] = web.AppKey("logs")
 TELEMETRY: Final[web.AppKey[Telemetry]] = web.AppKey("telemetry")
 SUPERVISOR: Final[web.AppKey[Supervisor]] = web.AppKey("supervisor")
 SELF_MONITORING: Final[web.AppKey[SelfMonitoring | None]] = web.AppKey("self_monitoring")
 ARRIVALS: Final[web.AppKey[ArrivalRate]] = web.AppKey("arrivals")
+LOG_ARRIVALS: Final[web.AppKey[ArrivalRate]] = web.AppKey("log_arrivals")
 PROJECTS: Final[web.AppKey[Projects]] = web.AppKey("projects")

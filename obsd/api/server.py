@@ -20,6 +20,7 @@ from obsd.config import Config
 
 if TYPE_CHECKING:
     from obsd.services.arrivals import ArrivalRate
+    from obsd.services.log_aggregator import LogAggregator
     from obsd.services.metrics_collector import MetricsCollector
     from obsd.services.projects import Projects
     from obsd.services.self_monitoring import SelfMonitoring
@@ -32,6 +33,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.health",
     "obsd.api.home",
     "obsd.api.federate",
+    "obsd.api.monitoring_logs",
     "obsd.api.monitoring_metrics",
     "obsd.api.prometheus_expr",
     "obsd.api.prometheus_metadata",
@@ -40,6 +42,9 @@ ROUTE_MODULES: Final = (
     "obsd.api.prometheus_targets",
     "obsd.api.remote_read",
     "obsd.ingest.exposition",
+    "obsd.ingest.json_lines",
+    "obsd.ingest.loki_push",
+    "obsd.ingest.otlp_logs",
     "obsd.ingest.remote_write",
 )
 
@@ -56,7 +61,9 @@ class Services:
     state: ServerState
     projects: Projects
     metrics: MetricsCollector
+    logs: LogAggregator
     arrivals: ArrivalRate
+    log_arrivals: ArrivalRate
     telemetry: Telemetry
     supervisor: Supervisor
     authenticator: Authenticator
@@ -94,8 +101,10 @@ def build_app(
     application[keys.STATE] = services.state
     application[keys.AUTHENTICATOR] = services.authenticator
     application[keys.METRICS] = services.metrics
+    application[keys.LOGS] = services.logs
     application[keys.PROJECTS] = services.projects
     application[keys.ARRIVALS] = services.arrivals
+    application[keys.LOG_ARRIVALS] = services.log_arrivals
     application[keys.TELEMETRY] = services.telemetry
     application[keys.SUPERVISOR] = services.supervisor
     application[keys.SELF_MONITORING] = services.self_monitoring

@@ -42,17 +42,32 @@ class Client:
             ClientError: the server cannot be reached, or what answers is no obsd.
             ApiError: the server refuses.
         """
+        status, body = self._send(self._request(path, urllib.parse.urlencode(parameters).encode()))
+        return _open_envelope(status, body)
+
+    def get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """GET from the product API.
+
+        Raises:
+            ClientError: the server cannot be reached, or what answers is no obsd.
+            ApiError: the server refuses.
+        """
+        request = self._request(f"{path}?{urllib.parse.urlencode(parameters)}", None)
+        status, body = self._send(request)
+        answer = _parse(body)
+        if answer is None or status != 200:
+            raise _refusal(status, answer)
+        return answer
+
+    def _request(self, path: str, body: bytes | None) -> urllib.request.Request:
         request = urllib.request.Request(  # noqa: S310 - http and https only, see base_url
-            base_url(self.url) + path,
-            data=urllib.parse.urlencode(parameters).encode(),
-            headers={"Accept": "application/json"},
+            base_url(self.url) + path, data=body, headers={"Accept": "application/json"}
         )
         if self.project:
             request.add_header("X-Scope-OrgID", self.project)
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
-        status, body = self._send(request)
-        return _open_envelope(status, body)
+        return request
 
     def _send(self, request: urllib.request.Request) -> tuple[int, bytes]:
         try:
@@ -66,6 +81,14 @@ class Client:
                 f"cannot reach obsd at {self.url}: {_reason(error)}; start it with 'obsd serve', or"
                 " name another address with --url"
             ) from None
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def base_url(text: str) -> str:
@@ -96,17 +119,18 @@ def _reason(error: Exception) -> str:
 
 
 def _open_envelope(status: int, body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
+    answer = _parse(body)
+    if answer is not None and answer.get("status") == "success" and "data" in answer:
+        return answer
+    raise _refusal(status, answer)
+
+
+def _refusal(status: int, answer: dict[str, Any] | None) -> ClientError:
     match answer:
-        case {"status": "success", "data": _}:
-            return dict(answer)
         case {"status": "error", "error": str(message)}:
-            raise ApiError(status, message)
+            return ApiError(status, message)
         case {"error": {"message": str(message)}}:
-            raise ApiError(status, message)
-    raise ClientError(
+            return ApiError(status, message)
+    return ClientError(
         f"what answers there is not obsd (status {status}); name its address with --url"
     )

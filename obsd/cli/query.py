@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -113,7 +113,7 @@ def query(expression: str, form: str, url: str, project: str, token: str, **time
     try:
         answer = Client(url, project, token).call(path, parameters)
     except ApiError as error:
-        _fail(expression, error)
+        fail_with_place(expression, error)
     except ClientError as error:
         click.echo(f"obsd: {error}", err=True)
         raise SystemExit(1) from None
@@ -162,7 +162,7 @@ def request_of(
     return "/api/v1/query_range", {"query": expression, **times}
 
 
-def _fail(expression: str, error: ApiError) -> None:
+def fail_with_place(expression: str, error: ApiError) -> NoReturn:
     """Exit with 2 where the query is wrong, showing the place, and with 1 for the rest."""
     found = _PARSE_ERROR.fullmatch(error.message)
     if found is None:

@@ -10,9 +10,13 @@ from obsd.config.errors import ConfigError, nearest_hint
 # Sets, and the one listener that always is there.
 SETS: Final = frozenset({"default", "all", "http"})
 
-# Listeners of their own for protocols whose clients insist on one, with the ports they will take.
+OTLP_HTTP: Final = "otlp-http"
+
+# Listeners of their own, and the sets that have them.
+THERE_ARE: Final = {OTLP_HTTP: frozenset({"default", "all"})}
+
+# More for protocols whose clients insist on one, with the ports they will take.
 PLANNED: Final = {
-    "otlp-http": 4318,
     "otlp-grpc": 4317,
     "loki": 3100,
     "tempo": 3200,
@@ -37,14 +41,20 @@ def check_receivers(names: Iterable[str]) -> None:
         ConfigError: naming the first one.
     """
     for name in names:
-        if name in SETS:
+        if name in SETS or name in THERE_ARE:
             continue
         if name in PLANNED:
             raise ConfigError(
                 "server.receivers",
-                f"receiver {name!r} is not in this version of obsd; there is only 'http'",
+                f"receiver {name!r} is not in this version of obsd; there are http and "
+                + ", ".join(THERE_ARE),
             )
         raise ConfigError(
             "server.receivers",
-            f"unknown receiver {name!r}{nearest_hint(name, [*SETS, *PLANNED])}",
+            f"unknown receiver {name!r}{nearest_hint(name, [*SETS, *THERE_ARE, *PLANNED])}",
         )
+
+
+def is_open(receiver: str, names: Iterable[str]) -> bool:
+    """Whether these names of receivers and sets ask for it."""
+    return any(name == receiver or name in THERE_ARE[receiver] for name in names)

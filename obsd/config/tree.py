@@ -54,6 +54,11 @@ class ServerConfig:
         ("default",),
         help="what else to open: default, all, http (the HTTP port only), or receivers' names",
     )
+    otlp_http_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 4318),
+        help="where the receiver otlp-http listens; a port in use is reported and left alone",
+    )
     cors_origins: tuple[str, ...] = option(
         NAMES,
         ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"),
@@ -87,8 +92,13 @@ class StorageConfig:
         30 * DAY_S,
         help="how far back samples are kept and accepted; forever keeps all, whatever its time",
     )
+    log_retention_s: float | None = option(
+        RETENTION,
+        7 * DAY_S,
+        help="how long logs are kept and accepted; forever keeps all, whatever its time",
+    )
     max_future_s: float = option(
-        DURATION, 600.0, help="how far ahead of this machine's clock a sample may be"
+        DURATION, 600.0, help="how far ahead of this machine's clock a sample or log record may be"
     )
     flush_interval_s: float = option(
         DURATION,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -81,7 +81,7 @@ class EngineCollector(Collector):
             yield counter
         yield _rejected(stats)
         yield from _levels(stats)
-        yield _wal_sync(stats)
+        yield wal_sync("obsd_wal_sync_duration_seconds", "the write-ahead log", stats)
 
 
 def _rejected(stats: list[tuple[str, EngineStats]]) -> Metric:
@@ -110,12 +110,23 @@ def _levels(stats: list[tuple[str, EngineStats]]) -> Iterator[Metric]:
     yield from (parts, sizes, samples, chunks)
 
 
-def _wal_sync(stats: list[tuple[str, EngineStats]]) -> Metric:
-    family = HistogramMetricFamily(
-        "obsd_wal_sync_duration_seconds",
-        "How long syncs of the write-ahead log took.",
-        labels=["project"],
-    )
+class WalStats(Protocol):
+    """Times of syncs, as a histogram."""
+
+    @property
+    def wal_sync_bounds_s(self) -> tuple[float, ...]: ...
+
+    @property
+    def wal_sync_counts(self) -> tuple[int, ...]:
+        """One more than there are bounds."""
+
+    @property
+    def wal_sync_sum_s(self) -> float: ...
+
+
+def wal_sync(name: str, what: str, stats: Sequence[tuple[str, WalStats]]) -> Metric:
+    """How long syncs took, of every project."""
+    family = HistogramMetricFamily(name, f"How long syncs of {what} took.", labels=["project"])
     for project, each in stats:
         bounds = [*(f"{b:g}" for b in each.wal_sync_bounds_s), "+Inf"]
         total = 0

@@ -10,18 +10,32 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from obsd.tsdb.engine import MetricsEngine
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Engines = Iterable[tuple[str, "MetricsEngine"]]
+
+
+class Engine(Protocol):
+    """What an engine of any kind needs done now and then."""
+
+    def flush_due(self) -> bool:
+        """Whether what is in memory is old or large enough; does not block."""
+
+    def flush(self) -> None: ...
+
+    def compact(self) -> bool:
+        """One merge; false when none is due."""
+
+    def apply_retention(self) -> int:
+        """How many files' worth of data was removed."""
+
+
+Engines = Iterable[tuple[str, Engine]]
 
 FLUSH_CHECK_S: Final = 0.25  # How far a head may grow past its limit before it is noticed.
 COMPACTION_CHECK_S: Final = 15.0
@@ -47,7 +61,7 @@ class Maintenance:
     async def flush_due(self) -> None:
         """Flush the engines whose head is old or large enough."""
 
-        async def flush(project: str, engine: MetricsEngine) -> None:
+        async def flush(project: str, engine: Engine) -> None:
             if engine.flush_due():
                 await self._run(engine.flush)
                 log.debug("flushed", extra={"project": project})
@@ -57,7 +71,7 @@ class Maintenance:
     async def compact(self) -> None:
         """Merge until nothing is due; flushes get their turn between two merges."""
 
-        async def merge(project: str, engine: MetricsEngine) -> None:
+        async def merge(project: str, engine: Engine) -> None:
             while await self._run(engine.compact):
                 log.debug("merged parts", extra={"project": project})
 
@@ -66,14 +80,14 @@ class Maintenance:
     async def apply_retention(self) -> None:
         """Remove what is older than it may be."""
 
-        async def remove(project: str, engine: MetricsEngine) -> None:
+        async def remove(project: str, engine: Engine) -> None:
             removed = await self._run(engine.apply_retention)
             if removed:
                 log.info("retention", extra={"project": project, "removed_parts": removed})
 
         await self._for_each(remove)
 
-    async def _for_each(self, work: Callable[[str, MetricsEngine], Awaitable[None]]) -> None:
+    async def _for_each(self, work: Callable[[str, Engine], Awaitable[None]]) -> None:
         """Do the work for every project; one that fails keeps no other from its turn."""
         failure: Exception | None = None
         for project, engine in self._engines:

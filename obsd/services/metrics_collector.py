@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -29,9 +28,10 @@ from obsd.services.metric_encoding import (
     encode_metadata,
     encode_metrics,
 )
-from obsd.services.pending_write import PendingWrite, WriteQueue
+from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
 from obsd.services.query_slots import QuerySlots
+from obsd.services.query_turns import QueryTurns
 from obsd.tsdb.absent import AbsentMetrics, MatcherSets
 from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.write import Wire, WriteOutcome
@@ -109,8 +109,9 @@ class MetricsCollector:
         self._writes = WriteQueue(executors.ingest, executors.write_threads)
         self.limits = limits or QueryLimits()
         self._clock = clock or SystemClock()
-        self._slots = QuerySlots(
-            self.limits.concurrent, self.limits.queued, self.limits.queue_wait_s
+        self.turns = QueryTurns(
+            executors.query,
+            QuerySlots(self.limits.concurrent, self.limits.queued, self.limits.queue_wait_s),
         )
         self._absent = AbsentMetrics()
         self.totals = IngestTotals()
@@ -125,8 +126,12 @@ class MetricsCollector:
                 is acknowledged.
         """
         engine = self._projects.opened(project_id)
-        find = (lambda: self._projects.engine(project_id)) if engine is None else (lambda: engine)
-        write = PendingWrite(find, body, wire)
+
+        def apply(on_durable: OnDurable) -> WriteOutcome:
+            target = engine or self._projects.engine(project_id)
+            return target.write(body, wire, on_durable)
+
+        write = PendingWrite(apply)
         self._writes.put(write)
         outcome = await write.future
         self.totals.add(outcome)
@@ -222,7 +227,7 @@ class MetricsCollector:
         Raises:
             OverloadedError: too many queries run or wait.
         """
-        return await self._in_turn(
+        return await self.turns.run(
             budget,
             lambda: work(Evaluator(self._reader(project_id), lookback_ms=self.limits.lookback_ms)),
         )
@@ -235,37 +240,11 @@ class MetricsCollector:
     ) -> T:
         """Run `work` on the project's engine in the query pool, when it is its turn."""
         spend = budget or self.new_budget()
-        return await self._in_turn(spend, lambda: work(self._reader(project_id), spend))
+        return await self.turns.run(spend, lambda: work(self._reader(project_id), spend))
 
     def _reader(self, project_id: str) -> MetricsReader:
         """Blocks where the project has to be opened."""
         return self._projects.existing(project_id) or self._absent
-
-    async def _in_turn(self, budget: QueryBudget, work: Callable[[], T]) -> T:
-        await self._slots.acquire()
-        loop = asyncio.get_running_loop()
-
-        def start() -> T:
-            budget.check()
-            return work()
-
-        try:
-            running = self._executors.query.submit(start)
-        except BaseException:
-            self._slots.release()
-            raise
-        # The turn ends with the thread's work, not with the client's patience.
-        running.add_done_callback(lambda _: self._give_back_turn(loop))
-        try:
-            return await asyncio.wrap_future(running)
-        except asyncio.CancelledError:
-            budget.cancel()
-            raise
-
-    def _give_back_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the query's thread."""
-        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            loop.call_soon_threadsafe(self._slots.release)
 
     async def query_instant(
         self,

@@ -7,26 +7,26 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
-from obsd.tsdb.engine import MetricsEngine
-from obsd.tsdb.write import Wire, WriteOutcome
+Outcome = TypeVar("Outcome")
+OnDurable = Callable[[Exception | None], None]
 
 
-class PendingWrite:
+class PendingWrite(Generic[Outcome]):
     """One write; `future` has its outcome once it has been applied and the disk has it.
 
     Both happen on other threads, in either order; the second to happen wakes the event loop.
     """
 
-    __slots__ = ("_body", "_engine", "_error", "_loop", "_outcome", "_steps", "_wire", "future")
+    __slots__ = ("_apply", "_error", "_loop", "_outcome", "_steps", "future")
 
-    def __init__(self, engine: Callable[[], MetricsEngine], body: bytes, wire: Wire) -> None:
-        self._engine = engine
-        self._body = body
-        self._wire = wire
+    def __init__(self, apply: Callable[[OnDurable], Outcome]) -> None:
+        """`apply` writes, and has its argument called once the disk has what was written."""
+        self._apply = apply
         self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[WriteOutcome] = self._loop.create_future()
-        self._outcome: WriteOutcome | None = None
+        self.future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._outcome: Outcome | None = None
         self._error: Exception | None = None
         # `pop` is atomic: it gives True to the first of the two threads and False to the second.
         self._steps = [False, True]
@@ -34,7 +34,7 @@ class PendingWrite:
     def run(self) -> None:
         """In the ingest pool."""
         try:
-            self._outcome = self._engine().write(self._body, self._wire, self._on_durable)
+            self._outcome = self._apply(self._on_durable)
         except Exception as error:  # noqa: BLE001 - The edge of a task: it goes to the awaiting one.
             self._error = error
             self._wake()
@@ -72,11 +72,11 @@ class WriteQueue:
 
     def __init__(self, pool: Executor, threads: int) -> None:
         self._pool = pool
-        self._pending: deque[PendingWrite] = deque()
+        self._pending: deque[PendingWrite[Any]] = deque()
         # One for each thread that may still be started; `pop` and `append` are atomic.
         self._idle = [None] * threads
 
-    def put(self, write: PendingWrite) -> None:
+    def put(self, write: PendingWrite[Any]) -> None:
         """Have the write run soon."""
         self._pending.append(write)
         if self._take_thread():

@@ -1,4 +1,4 @@
-"""Projects: each has a directory and an engine of its own, opened on first use.
+"""Projects: each has a directory and engines of its own, opened on first use.
 
 The project's id is the directory's name, so ids are checked before they touch a path.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from obsd.model.clock import Clock
 from obsd.model.errors import BadInputError, OverloadedError
+from obsd.services.log_store import LogStore
 from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.head_memory import HeadMemory
 from obsd.tsdb.options import EngineOptions
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 DEFAULT_PROJECT: Final = "default"
 PROJECTS_DIRECTORY: Final = "projects"
 METRICS_DIRECTORY: Final = "metrics"
+LOGS_DIRECTORY: Final = "logs"
+
+E = TypeVar("E")
 
 _PROJECT_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -41,19 +45,71 @@ def is_project_id(text: str) -> bool:
     return _PROJECT_ID.fullmatch(text) is not None
 
 
+def open_no_logs(directory: Path) -> LogStore:
+    """Where logs are not wanted."""
+    raise OverloadedError(f"logs are turned off; nothing is kept in {directory}")
+
+
+class EngineSet(Generic[E]):
+    """One kind of engine, for every project that has one. Thread-safe; opening blocks."""
+
+    def __init__(self, projects: Path, name: str, open_engine: Callable[[Path], E]) -> None:
+        """An engine's directory is `name` in its project's, which is one of `projects`."""
+        self._projects = projects
+        self._name = name
+        self._open_engine = open_engine
+        self._engines: dict[str, E] = {}
+
+    def get(self, project_id: str) -> E | None:
+        """The engine if it is open already; never blocks."""
+        return self._engines.get(project_id)
+
+    def open(self, project_id: str) -> E:
+        """Not while another thread does."""
+        engine = self._engines.get(project_id)
+        if engine is None:
+            engine = self._open_engine(self._projects / project_id / self._name)
+            self._engines[project_id] = engine
+        return engine
+
+    def is_on_disk(self, project_id: str) -> bool:
+        return (self._projects / project_id / self._name).is_dir()
+
+    def take_all(self) -> list[E]:
+        """Every engine, to be closed by the caller."""
+        engines, self._engines = self._engines, {}
+        return list(engines.values())
+
+    def __iter__(self) -> Iterator[tuple[str, E]]:
+        """Open engines with their project's id, as of now."""
+        return iter(list(self._engines.items()))
+
+
 class Projects:
-    """The engines of all projects. Thread-safe; `engine` blocks while it opens one."""
+    """The engines of all projects. Thread-safe; `engine` and `log_store` block to open one."""
 
     def __init__(
-        self, data_dir: Path, options: EngineOptions, clock: Clock, *, max_projects: int = 100
+        self,
+        data_dir: Path,
+        options: EngineOptions,
+        clock: Clock,
+        *,
+        max_projects: int = 100,
+        open_logs: Callable[[Path], LogStore] = open_no_logs,
     ) -> None:
-        """Engines share `options`; no more than `max_projects` directories are ever made."""
+        """Engines share `options`; no more than `max_projects` directories are ever made.
+
+        `open_logs` opens the log engine in a directory, which it makes.
+        """
         self._directory = data_dir / PROJECTS_DIRECTORY
-        self._options = options
-        self._clock = clock
         self._max_projects = max_projects
-        self._engines: dict[str, MetricsEngine] = {}
-        self._memory = HeadMemory()
+        memory = HeadMemory()
+        self._metrics = EngineSet(
+            self._directory,
+            METRICS_DIRECTORY,
+            lambda directory: MetricsEngine.open(directory, options, clock, memory),
+        )
+        self.logs = EngineSet(self._directory, LOGS_DIRECTORY, open_logs)
         self._opening = threading.Lock()
         self._closed = False
 
@@ -64,12 +120,22 @@ class Projects:
             InvalidProjectIdError: no project can have this id.
             OverloadedError: the project would be one too many, or everything is closed.
         """
-        engine = self._engines.get(project_id)
-        return engine if engine is not None else self._open(project_id)
+        engine = self._metrics.get(project_id)
+        return engine if engine is not None else self._open(self._metrics, project_id)
 
     def opened(self, project_id: str) -> MetricsEngine | None:
-        """The engine if it is open already; never blocks."""
-        return self._engines.get(project_id)
+        """The metrics engine if it is open already; never blocks."""
+        return self._metrics.get(project_id)
+
+    def log_store(self, project_id: str) -> LogStore:
+        """A project's log engine.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+            OverloadedError: the project would be one too many, or everything is closed.
+        """
+        engine = self.logs.get(project_id)
+        return engine if engine is not None else self._open(self.logs, project_id)
 
     def existing(self, project_id: str) -> MetricsEngine | None:
         """The engine of a project that has been written to; None, and nothing made, for others.
@@ -78,35 +144,28 @@ class Projects:
             InvalidProjectIdError: no project can have this id.
             OverloadedError: everything is closed.
         """
-        if (engine := self._engines.get(project_id)) is not None:
+        if (engine := self._metrics.get(project_id)) is not None:
             return engine
         if not is_project_id(project_id):
             raise InvalidProjectIdError(project_id)
-        if not self._closed and not self._directory_of(project_id).is_dir():
+        if not self._closed and not self._metrics.is_on_disk(project_id):
             return None
-        return self._open(project_id)
+        return self._open(self._metrics, project_id)
 
-    def _directory_of(self, project_id: str) -> Path:
-        return self._directory / project_id / METRICS_DIRECTORY
-
-    def _open(self, project_id: str) -> MetricsEngine:
+    def _open(self, engines: EngineSet[E], project_id: str) -> E:
         if not is_project_id(project_id):
             raise InvalidProjectIdError(project_id)
         with self._opening:
-            if (engine := self._engines.get(project_id)) is not None:
-                return engine
             if self._closed:
                 raise OverloadedError("the server is shutting down")
-            directory = self._directory_of(project_id)
-            if not directory.is_dir() and len(self.on_disk()) >= self._max_projects:
+            is_new = not (self._directory / project_id).is_dir()
+            if is_new and len(self.on_disk()) >= self._max_projects:
                 raise OverloadedError(
                     f"project {project_id} would be one more than the limit of "
                     f"{self._max_projects} projects",
                     retry_after_s=60,
                 )
-            engine = MetricsEngine.open(directory, self._options, self._clock, self._memory)
-            self._engines[project_id] = engine
-            return engine
+            return engines.open(project_id)
 
     def on_disk(self) -> list[str]:
         """Ids of the projects that have a directory, sorted."""
@@ -115,22 +174,39 @@ class Projects:
         return sorted(d.name for d in self._directory.iterdir() if is_project_id(d.name))
 
     def open_all(self) -> None:
-        """Open every project on disk, so that background work reaches those nobody asks for."""
+        """Open every engine on disk, so that background work reaches those nobody asks for."""
         for project_id in self.on_disk():
-            self.engine(project_id)
+            if self._metrics.is_on_disk(project_id):
+                self.engine(project_id)
+            if self.logs.is_on_disk(project_id):
+                self.log_store(project_id)
 
     def __iter__(self) -> Iterator[tuple[str, MetricsEngine]]:
-        """Open engines with their project's id, as of now."""
-        return iter(list(self._engines.items()))
+        """Open metrics engines with their project's id, as of now."""
+        return iter(self._metrics)
 
     def close(self) -> None:
         """Close every engine; from then on none opens."""
         with self._opening:
             self._closed = True
-            engines, self._engines = self._engines, {}
-        for project_id, engine in engines.items():
+            engines = [*self._metrics, *self.logs]
+            self._metrics.take_all()
+            self.logs.take_all()
+        for project_id, engine in engines:
             try:
                 engine.close()
             except Exception:
                 # The others must flush all the same; what this one holds is in its WAL.
                 log.exception("cannot close a project", extra={"project": project_id})
+
+
+class AllEngines:
+    """Engines of every kind, for what they have in common: background work."""
+
+    def __init__(self, projects: Projects) -> None:
+        self._projects = projects
+
+    def __iter__(self) -> Iterator[tuple[str, MetricsEngine | LogStore]]:
+        """With their project's id, as of now."""
+        yield from self._projects
+        yield from self._projects.logs

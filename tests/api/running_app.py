@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,8 +18,10 @@ from obsd.api.state import Phase, ServerState
 from obsd.config import Config
 from obsd.model.clock import Clock, SystemClock
 from obsd.services.arrivals import ArrivalRate
+from obsd.services.log_aggregator import LogAggregator
+from obsd.services.log_store import LogStore
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
-from obsd.services.projects import Projects
+from obsd.services.projects import Projects, open_no_logs
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
 from obsd.tsdb.options import EngineOptions
@@ -90,17 +92,21 @@ async def running_app(
     options: EngineOptions = FOREVER,
     clock: Clock | None = None,
     config: Config | None = None,
+    open_logs: Callable[[Path], LogStore] = open_no_logs,
 ) -> AsyncIterator[RunningApp]:
     clock = clock or SystemClock()
     config = config or Config()
-    projects = Projects(directory, options, clock)
+    projects = Projects(directory, options, clock, open_logs=open_logs)
     ingest, query = ThreadPoolExecutor(2), ThreadPoolExecutor(4)
-    metrics = MetricsCollector(projects, Executors(ingest, query), limits, clock)
+    executors = Executors(ingest, query)
+    metrics = MetricsCollector(projects, executors, limits, clock)
     services = Services(
         state=ServerState(phase=Phase.READY),
         projects=projects,
         metrics=metrics,
+        logs=LogAggregator(projects, executors, metrics.turns, limits, clock),
         arrivals=ArrivalRate(),
+        log_arrivals=ArrivalRate(),
         telemetry=Telemetry(),
         supervisor=Supervisor(),
         authenticator=Authenticator(None),

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from obsd.api import (
     federate,
+    monitoring_logs,
     monitoring_metrics,
     prometheus_expr,
     prometheus_metadata,
@@ -19,11 +20,12 @@ from obsd.api import (
     remote_read,
 )
 from obsd.api.prometheus_routes import WRITE_PATHS
-from obsd.ingest import exposition, remote_write
+from obsd.ingest import exposition, json_lines, loki_push, otlp_logs, remote_write
 
 DOCS = Path(__file__).parents[2] / "docs" / "api"
 MODULES = (
     federate,
+    monitoring_logs,
     monitoring_metrics,
     prometheus_expr,
     prometheus_metadata,
@@ -32,13 +34,19 @@ MODULES = (
     prometheus_targets,
     remote_read,
     exposition,
+    json_lines,
+    loki_push,
+    otlp_logs,
     remote_write,
 )
 
 
+LOG_PATHS = {*json_lines.PATHS, loki_push.PATH, *otlp_logs.PATHS}
+
+
 def documented() -> Iterator[tuple[str, str]]:
     """Method and path of each heading like `GET, POST /api/v1/query`."""
-    for name in ("prometheus", "ingest", "monitoring"):
+    for name in ("prometheus", "ingest", "monitoring", "logs"):
         page = DOCS / f"{name}.md"
         for methods, path in re.findall(
             r"^### `([A-Z, ]+) (/\S*)`$", page.read_text(), re.MULTILINE
@@ -60,8 +68,9 @@ def served() -> set[tuple[str, str]]:
 
 def test_every_route_is_documented_and_the_other_way_round():
     pages = set(documented())
-    aliases = set(WRITE_PATHS) - {"/api/v1/write"}
-    text = (DOCS / "ingest.md").read_text()
+    metrics_aliases = set(WRITE_PATHS) - {"/api/v1/write"}
+    aliases = metrics_aliases | set(otlp_logs.PATHS[1:]) | set(json_lines.PATHS[1:])
+    text = (DOCS / "ingest.md").read_text() + (DOCS / "logs.md").read_text()
     assert all(f"`{alias}`" in text for alias in aliases)
     at_the_root = {
         (method, path)
@@ -74,6 +83,6 @@ def test_every_route_is_documented_and_the_other_way_round():
 def test_everything_of_prometheus_is_under_its_prefix_too():
     routes = served()
     for method, path in routes:
-        if path.startswith(("/prometheus", "/api/v1/monitoring")):
+        if path.startswith(("/prometheus", "/api/v1/monitoring")) or path in LOG_PATHS:
             continue
         assert (method, "/prometheus" + path) in routes

@@ -17,7 +17,7 @@ pub mod series_source;
 pub mod slab;
 pub mod symbols;
 
-mod python;
+pub mod python;
 
 use pyo3::prelude::*;
 

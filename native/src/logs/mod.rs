@@ -1,0 +1,21 @@
+//! The log engine's kernels: records to columns and token filters, and searches over them.
+pub mod bits;
+pub mod builder;
+pub mod column;
+pub mod eval;
+pub mod fuse;
+pub mod granule;
+pub mod levels;
+pub mod memtable;
+pub mod otlp;
+pub mod predicate;
+pub mod search;
+pub mod segment;
+pub mod text;
+pub mod value;
+
+mod python;
+mod python_predicate;
+mod python_value;
+
+pub use python::register;

@@ -1,0 +1,374 @@
+//! OTLP's `ExportLogsServiceRequest` to a batch of records, which stay where they are in its bytes.
+//! Source: opentelemetry/proto/logs/v1/logs.proto.
+
+use super::value::{MAX_DEPTH, Value, ValueError};
+use crate::wire::protobuf::{Fields, WireError, put_bytes};
+use std::ops::Range;
+
+/// A place in the request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The place of `part`, which lies in `whole`.
+    fn of(whole: &[u8], part: &[u8]) -> Self {
+        let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+        if part.is_empty() || start > whole.len() {
+            return Self::default();
+        }
+        Self { start: start as u32, end: (start + part.len()) as u32 }
+    }
+
+    #[must_use]
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// The bytes there.
+    #[must_use]
+    pub fn get(self, whole: &[u8]) -> &[u8] {
+        whole.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// A record; its parts are places in the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    pub time_ns: i64,
+    pub observed_ns: i64,
+    pub severity: u8,
+    pub severity_text: Span,
+    pub body: Span,
+    pub trace_id: Span,
+    pub span_id: Span,
+    pub event_name: Span,
+    /// Of its attributes, ids and texts together, without the body.
+    pub metadata_bytes: u32,
+    /// Of [`Batch::attributes`].
+    pub attributes: Range<u32>,
+    /// Of [`Batch::resources`].
+    pub resource: u32,
+}
+
+/// Times that are accepted, and limits of one record.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub now_ns: i64,
+    pub min_ns: i64,
+    pub max_ns: i64,
+    pub body_bytes: usize,
+    pub metadata_bytes: usize,
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    TooOld,
+    TooFarInFuture,
+    BodyTooLarge,
+    MetadataTooLarge,
+    TooDeep,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TooOld => "too_old",
+            Self::TooFarInFuture => "too_far_in_future",
+            Self::BodyTooLarge => "body_too_large",
+            Self::MetadataTooLarge => "metadata_too_large",
+            Self::TooDeep => "too_deep",
+        }
+    }
+
+    fn message(self, record: &Record, limits: &Limits) -> String {
+        match self {
+            Self::TooOld => format!(
+                "record of time {} ns is older than the retention keeps, {} ns",
+                record.time_ns, limits.min_ns
+            ),
+            Self::TooFarInFuture => format!(
+                "record of time {} ns is later than accepted, {} ns",
+                record.time_ns, limits.max_ns
+            ),
+            Self::BodyTooLarge => {
+                format!("a record's body is larger than the limit of {} bytes", limits.body_bytes)
+            }
+            Self::MetadataTooLarge => format!(
+                "a record's attributes are larger than the limit of {} bytes",
+                limits.metadata_bytes
+            ),
+            Self::TooDeep => {
+                format!("a record's values are nested deeper than the limit of {MAX_DEPTH}")
+            }
+        }
+    }
+}
+
+const MAX_MESSAGES: usize = 5;
+
+/// A decoded request.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub records: Vec<Record>,
+    /// Keys, and values as `AnyValue`.
+    pub attributes: Vec<(Span, Span)>,
+    /// Each as a `KeyValueList`.
+    pub resources: Vec<Vec<u8>>,
+    /// Counts by reason.
+    pub refused: Vec<(Refusal, u64)>,
+    /// The first few refusals in words.
+    pub messages: Vec<String>,
+}
+
+impl Batch {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The bytes are no such message, or more than 4 GiB.
+    pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, WireError> {
+        if u32::try_from(body.len()).is_err() {
+            return Err(WireError::Truncated);
+        }
+        let mut batch = Self::default();
+        let mut fields = Fields::new(body);
+        while let Some((field, wire)) = fields.next_field()? {
+            if field == 1 {
+                batch.read_resource_logs(body, wire.bytes(1)?, limits)?;
+            }
+        }
+        Ok(batch)
+    }
+
+    fn read_resource_logs(
+        &mut self,
+        body: &[u8],
+        message: &[u8],
+        limits: &Limits,
+    ) -> Result<(), WireError> {
+        // The resource may stand behind the records.
+        let mut resource = Vec::new();
+        let mut refusal = None;
+        let mut fields = Fields::new(message);
+        while let Some((field, wire)) = fields.next_field()? {
+            if field == 1 {
+                read_resource(wire.bytes(1)?, &mut resource, &mut refusal)?;
+            }
+        }
+        if resource.len() > limits.metadata_bytes {
+            refusal = Some(Refusal::MetadataTooLarge);
+        }
+        if refusal.is_some() {
+            resource.clear();
+        }
+        self.resources.push(resource);
+        let mut fields = Fields::new(message);
+        while let Some((field, wire)) = fields.next_field()? {
+            if field == 2 {
+                self.read_scope_logs(body, wire.bytes(2)?, limits, refusal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_scope_logs(
+        &mut self,
+        body: &[u8],
+        message: &[u8],
+        limits: &Limits,
+        refusal: Option<Refusal>,
+    ) -> Result<(), WireError> {
+        let mut fields = Fields::new(message);
+        while let Some((field, wire)) = fields.next_field()? {
+            if field == 2 {
+                self.read_record(body, wire.bytes(2)?, limits, refusal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_record(
+        &mut self,
+        whole: &[u8],
+        message: &[u8],
+        limits: &Limits,
+        mut refusal: Option<Refusal>,
+    ) -> Result<(), WireError> {
+        let mut record = Record::default();
+        let first = self.attributes.len();
+        let (mut time, mut observed, mut metadata_bytes) = (0, 0, 0);
+        let mut fields = Fields::new(message);
+        while let Some((field, wire)) = fields.next_field()? {
+            use crate::wire::protobuf::Value as Wire;
+            match (field, wire) {
+                (1, Wire::Fixed64(ns)) => time = ns,
+                (11, Wire::Fixed64(ns)) => observed = ns,
+                (2, Wire::Varint(number)) => record.severity = u8::try_from(number).unwrap_or(0),
+                (3, Wire::Bytes(text)) => record.severity_text = Span::of(whole, text),
+                (5, Wire::Bytes(any)) => {
+                    check(any, &mut refusal)?;
+                    record.body = Span::of(whole, any);
+                    if any.len() > limits.body_bytes {
+                        refusal = Some(Refusal::BodyTooLarge);
+                    }
+                }
+                (6, Wire::Bytes(entry)) => {
+                    metadata_bytes += entry.len();
+                    self.read_attribute(whole, entry, &mut refusal)?;
+                }
+                (9, Wire::Bytes(id)) => record.trace_id = Span::of(whole, id),
+                (10, Wire::Bytes(id)) => record.span_id = Span::of(whole, id),
+                (12, Wire::Bytes(name)) => record.event_name = Span::of(whole, name),
+                (1 | 2 | 3 | 5 | 6 | 9 | 10 | 11 | 12, _) => {
+                    return Err(WireError::WireType(field));
+                }
+                _ => {}
+            }
+        }
+        let ids = record.trace_id.get(whole).len() + record.span_id.get(whole).len();
+        metadata_bytes += record.severity_text.get(whole).len() + ids;
+        metadata_bytes += record.event_name.get(whole).len();
+        let as_time = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
+        record.observed_ns = if observed == 0 { limits.now_ns } else { as_time(observed) };
+        record.time_ns = if time == 0 { record.observed_ns } else { as_time(time) };
+        if metadata_bytes > limits.metadata_bytes {
+            refusal = Some(Refusal::MetadataTooLarge);
+        } else if record.time_ns < limits.min_ns {
+            refusal = Some(Refusal::TooOld);
+        } else if record.time_ns > limits.max_ns {
+            refusal = Some(Refusal::TooFarInFuture);
+        }
+        if let Some(refusal) = refusal {
+            self.attributes.truncate(first);
+            self.refuse(refusal, &record, limits);
+            return Ok(());
+        }
+        record.metadata_bytes = u32::try_from(metadata_bytes).unwrap_or(u32::MAX);
+        record.attributes = first as u32..self.attributes.len() as u32;
+        record.resource = (self.resources.len() - 1) as u32;
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn read_attribute(
+        &mut self,
+        whole: &[u8],
+        entry: &[u8],
+        refusal: &mut Option<Refusal>,
+    ) -> Result<(), WireError> {
+        let (mut key, mut value) = (Span::default(), Span::default());
+        let mut fields = Fields::new(entry);
+        while let Some((field, wire)) = fields.next_field()? {
+            match field {
+                1 => key = Span::of(whole, wire.bytes(1)?),
+                2 => {
+                    let any = wire.bytes(2)?;
+                    check(any, refusal)?;
+                    value = Span::of(whole, any);
+                }
+                _ => {}
+            }
+        }
+        self.attributes.push((key, value));
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: Refusal, record: &Record, limits: &Limits) {
+        match self.refused.iter_mut().find(|(reason, _)| *reason == refusal) {
+            Some((_, count)) => *count += 1,
+            None => self.refused.push((refusal, 1)),
+        }
+        if self.messages.len() < MAX_MESSAGES {
+            self.messages.push(refusal.message(record, limits));
+        }
+    }
+}
+
+/// Takes the attributes of a `Resource` as a `KeyValueList`.
+fn read_resource(
+    message: &[u8],
+    out: &mut Vec<u8>,
+    refusal: &mut Option<Refusal>,
+) -> Result<(), WireError> {
+    let mut fields = Fields::new(message);
+    while let Some((field, wire)) = fields.next_field()? {
+        if field == 1 {
+            put_bytes(out, 1, wire.bytes(1)?);
+        }
+    }
+    check_value(Value::Map(out), refusal)
+}
+
+/// Notes a value that is nested too deep; a malformed one fails the request.
+fn check(any: &[u8], refusal: &mut Option<Refusal>) -> Result<(), WireError> {
+    check_value(Value::parse(any)?, refusal)
+}
+
+fn check_value(value: Value<'_>, refusal: &mut Option<Refusal>) -> Result<(), WireError> {
+    match value.check(MAX_DEPTH) {
+        Ok(()) => Ok(()),
+        Err(ValueError::Depth) => {
+            *refusal = Some(Refusal::TooDeep);
+            Ok(())
+        }
+        Err(ValueError::Wire(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits =
+        Limits { now_ns: 50, min_ns: 10, max_ns: 100, body_bytes: 20, metadata_bytes: 30 };
+
+    fn request(record: &[u8]) -> Vec<u8> {
+        let (mut scope, mut resource, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        put_bytes(&mut scope, 2, record);
+        put_bytes(&mut resource, 2, &scope);
+        put_bytes(&mut out, 1, &resource);
+        out
+    }
+
+    fn timed(ns: u64) -> Vec<u8> {
+        let mut record = vec![9];
+        record.extend_from_slice(&ns.to_le_bytes());
+        record
+    }
+
+    #[test]
+    fn times_outside_the_limits_are_refused_one_by_one() {
+        let mut body = request(&timed(5));
+        body.extend(request(&timed(20)));
+        body.extend(request(&timed(101)));
+        body.extend(request(&[]));
+        let batch = Batch::decode(&body, &LIMITS).expect("a request");
+        let times: Vec<_> = batch.records.iter().map(|r| r.time_ns).collect();
+        assert_eq!(times, [20, 50]);
+        assert_eq!(batch.refused, [(Refusal::TooOld, 1), (Refusal::TooFarInFuture, 1)]);
+        assert_eq!(batch.messages.len(), 2);
+    }
+
+    #[test]
+    fn a_large_body_is_refused() {
+        let (mut any, mut record) = (Vec::new(), Vec::new());
+        put_bytes(&mut any, 1, &[b'x'; 30]);
+        put_bytes(&mut record, 5, &any);
+        let batch = Batch::decode(&request(&record), &LIMITS).expect("a request");
+        assert_eq!(batch.refused, [(Refusal::BodyTooLarge, 1)]);
+        assert!(batch.records.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_an_error(bytes: Vec<u8>) {
+            let _ = Batch::decode(&bytes, &LIMITS);
+            let _ = Batch::decode(&request(&bytes), &LIMITS);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The Python face of the log engine's kernels.
+
+use super::granule::{Corrupt, Granule, View};
+use super::memtable::Memtable;
+use super::otlp::{Batch, Limits};
+use super::predicate::Field;
+use super::python_predicate::predicate;
+use super::python_value::record;
+use super::search::{Hit, PageSpec, Query, SearchError};
+use super::segment::{self, Segment, SegmentError};
+use crate::tsdb::python::{CorruptError, TooLargeError};
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const WAL_LEVEL: i32 = 1;
+
+fn corrupt(error: Corrupt) -> PyErr {
+    CorruptError::new_err((error.path, error.detail))
+}
+
+fn segment_error(error: SegmentError) -> PyErr {
+    match error {
+        SegmentError::Corrupt(error) => corrupt(error),
+        SegmentError::Io { path, source } => match source.raw_os_error() {
+            Some(code) => {
+                PyOSError::new_err((code, source.to_string(), path.display().to_string()))
+            }
+            None => PyOSError::new_err(format!("{}: {source}", path.display())),
+        },
+    }
+}
+
+fn search_error(error: SearchError<PyErr>) -> PyErr {
+    match error {
+        SearchError::Corrupt(error) => corrupt(error),
+        SearchError::Stopped(error) => error,
+        many @ SearchError::TooManyGroups => PyOverflowError::new_err(many.to_string()),
+    }
+}
+
+enum Body {
+    Python(PyBackedBytes),
+    Own(Vec<u8>),
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Python(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+/// A decoded request, on its way into a memtable.
+#[pyclass(name = "LogBatch", frozen, module = "obsd._native")]
+pub struct PyLogBatch {
+    body: Body,
+    batch: Batch,
+}
+
+/// (now, oldest, newest, body bytes, metadata bytes) as Python gives it.
+type LimitsTuple = (i64, i64, i64, usize, usize);
+
+fn decode(
+    py: Python<'_>,
+    body: Body,
+    (now_ns, min_ns, max_ns, body_bytes, metadata_bytes): LimitsTuple,
+) -> PyResult<PyLogBatch> {
+    let limits = Limits { now_ns, min_ns, max_ns, body_bytes, metadata_bytes };
+    let batch = py
+        .detach(|| Batch::decode(body.bytes(), &limits))
+        .map_err(|e| PyValueError::new_err(format!("not an OTLP logs request: {e}")))?;
+    Ok(PyLogBatch { body, batch })
+}
+
+#[pymethods]
+impl PyLogBatch {
+    #[staticmethod]
+    fn decode(py: Python<'_>, body: PyBackedBytes, limits: LimitsTuple) -> PyResult<Self> {
+        decode(py, Body::Python(body), limits)
+    }
+
+    /// Reads what `packed` gave.
+    #[staticmethod]
+    fn unpack(
+        py: Python<'_>,
+        packed: &[u8],
+        size_bytes: usize,
+        limits: LimitsTuple,
+    ) -> PyResult<Self> {
+        let body = py
+            .detach(|| zstd::bulk::decompress(packed, size_bytes))
+            .map_err(|e| PyValueError::new_err(format!("bad zstd stream: {e}")))?;
+        decode(py, Body::Own(body), limits)
+    }
+
+    /// The request, compressed.
+    fn packed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let packed = py
+            .detach(|| zstd::bulk::compress(self.body.bytes(), WAL_LEVEL))
+            .map_err(|e| TooLargeError::new_err(e.to_string()))?;
+        Ok(PyBytes::new(py, &packed))
+    }
+
+    #[getter]
+    fn records(&self) -> usize {
+        self.batch.records.len()
+    }
+
+    #[getter]
+    fn rejected(&self) -> BTreeMap<&'static str, u64> {
+        self.batch.refused.iter().map(|(reason, count)| (reason.name(), *count)).collect()
+    }
+
+    #[getter]
+    fn messages(&self) -> Vec<String> {
+        self.batch.messages.clone()
+    }
+}
+
+/// The newest records, in memory.
+#[pyclass(name = "LogMemtable", frozen, module = "obsd._native")]
+pub struct PyLogMemtable(Arc<Memtable>);
+
+#[pymethods]
+impl PyLogMemtable {
+    #[new]
+    fn new(granule_rows: usize) -> Self {
+        Self(Arc::new(Memtable::new(granule_rows.max(1))))
+    }
+
+    /// Appends the records of a batch, numbered from `first_row`.
+    fn append(&self, py: Python<'_>, batch: &PyLogBatch, first_row: i64) -> PyResult<()> {
+        let body = batch.body.bytes();
+        py.detach(|| self.0.append(body, &batch.batch, first_row)).map_err(corrupt)
+    }
+
+    /// Writes a segment for each day, synced; their paths are `prefix`, the day, and `.logs`.
+    fn write_segments(&self, py: Python<'_>, prefix: PathBuf) -> PyResult<Vec<PathBuf>> {
+        py.detach(|| {
+            let mut days: BTreeMap<i64, Vec<Arc<Granule>>> = BTreeMap::new();
+            for (day, granule) in self.0.by_day().map_err(SegmentError::from)? {
+                days.entry(day).or_default().push(granule);
+            }
+            let mut paths = Vec::with_capacity(days.len());
+            for (day, granules) in days {
+                let mut name = prefix.clone().into_os_string();
+                name.push(format!("{day}.logs"));
+                let bytes: Vec<&[u8]> = granules.iter().map(|g| g.bytes()).collect();
+                segment::write(&PathBuf::from(&name), &bytes)?;
+                paths.push(PathBuf::from(name));
+            }
+            Ok(paths)
+        })
+        .map_err(segment_error)
+    }
+
+    #[getter]
+    fn records(&self) -> u64 {
+        self.0.stats().records
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.stats().size_bytes
+    }
+
+    /// The least and the greatest time, in nanoseconds; `None` when empty.
+    #[getter]
+    fn time_range(&self) -> Option<(i64, i64)> {
+        self.0.stats().range
+    }
+}
+
+/// What a segment holds.
+#[pyclass(name = "LogSegmentStats", frozen, get_all, module = "obsd._native")]
+#[derive(Debug, Clone, Copy)]
+pub struct PyLogSegmentStats {
+    min_ns: i64,
+    max_ns: i64,
+    records: u64,
+    granules: usize,
+    last_row: i64,
+    size_bytes: u64,
+}
+
+/// An open segment.
+#[pyclass(name = "LogSegment", frozen, module = "obsd._native")]
+pub struct PyLogSegment(Arc<Segment>);
+
+#[pymethods]
+impl PyLogSegment {
+    #[staticmethod]
+    fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        py.detach(|| Segment::open(&path)).map(|s| Self(Arc::new(s))).map_err(segment_error)
+    }
+
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.0.path.clone()
+    }
+
+    #[getter]
+    fn stats(&self) -> PyLogSegmentStats {
+        let granules = &self.0.granules;
+        PyLogSegmentStats {
+            min_ns: granules.iter().map(|g| g.min_ns).min().unwrap_or(0),
+            max_ns: granules.iter().map(|g| g.max_ns).max().unwrap_or(0),
+            records: granules.iter().map(|g| g.rows as u64).sum(),
+            granules: granules.len(),
+            last_row: granules.iter().map(|g| g.last_row).max().unwrap_or(-1),
+            size_bytes: self.0.size_bytes,
+        }
+    }
+
+    fn verify(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.verify()).map_err(corrupt)
+    }
+}
+
+/// Merges segments into one at `path`, without granules that end before `min_ns`; false, and no
+/// file, when nothing is left.
+#[pyfunction]
+fn merge_log_segments(
+    py: Python<'_>,
+    segments: Vec<PyRef<'_, PyLogSegment>>,
+    path: PathBuf,
+    granule_rows: usize,
+    min_ns: i64,
+    level: i32,
+) -> PyResult<bool> {
+    let inputs: Vec<_> = segments.iter().map(|s| Arc::clone(&s.0)).collect();
+    drop(segments);
+    py.detach(|| segment::merge(&inputs, &path, granule_rows.max(1), min_ns, level))
+        .map_err(segment_error)
+}
+
+#[derive(FromPyObject)]
+enum Source<'py> {
+    Segment(PyRef<'py, PyLogSegment>),
+    Memtable(PyRef<'py, PyLogMemtable>),
+}
+
+enum Opened {
+    Segment(Arc<Segment>),
+    Memtable(Arc<Memtable>),
+}
+
+/// What all searches are given.
+struct Search {
+    sources: Vec<Opened>,
+    query: Query,
+}
+
+impl Search {
+    fn new(
+        sources: Vec<Source<'_>>,
+        of: &Bound<'_, PyAny>,
+        (start_ns, end_ns): (i64, i64),
+    ) -> PyResult<Self> {
+        let open = |source: Source<'_>| match source {
+            Source::Segment(segment) => Opened::Segment(Arc::clone(&segment.0)),
+            Source::Memtable(memtable) => Opened::Memtable(Arc::clone(&memtable.0)),
+        };
+        let query = Query { predicate: predicate(of)?, start_ns, end_ns };
+        Ok(Self { sources: sources.into_iter().map(open).collect(), query })
+    }
+
+    fn granules(&self) -> Result<Vec<Arc<Granule>>, Corrupt> {
+        let mut all = Vec::new();
+        for source in &self.sources {
+            match source {
+                Opened::Segment(segment) => all.extend(segment.granules.iter().cloned()),
+                Opened::Memtable(memtable) => all.extend(memtable.granules()?),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Calls the budget's check; between waves of granules.
+fn checker(check: &Py<PyAny>) -> impl FnMut() -> PyResult<()> {
+    || Python::attach(|py| check.call0(py).map(drop))
+}
+
+/// The records of a page, granule after granule: only one is in memory as a whole.
+fn records<'py>(py: Python<'py>, hits: &[Hit]) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    let mut order: Vec<usize> = (0..hits.len()).collect();
+    order.sort_by_key(|index| Arc::as_ptr(&hits[*index].granule));
+    let mut found = Vec::with_capacity(hits.len());
+    for of_granule in order.chunk_by(|a, b| Arc::ptr_eq(&hits[*a].granule, &hits[*b].granule)) {
+        let view = View::new(Arc::clone(&hits[of_granule[0]].granule));
+        py.detach(|| view.load()).map_err(corrupt)?;
+        for index in of_granule {
+            found.push((*index, record(py, &view, hits[*index].row, corrupt)?));
+        }
+    }
+    found.sort_by_key(|(index, _)| *index);
+    Ok(found.into_iter().map(|(_, record)| record).collect())
+}
+
+type Page<'py> = (u64, Vec<Bound<'py, PyTuple>>, Option<(i64, i64)>);
+
+/// (total, records, the last one's place when there are more).
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+fn log_page<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    span: (i64, i64),
+    limit: usize,
+    newest_first: bool,
+    after: Option<(i64, i64)>,
+    check: Py<PyAny>,
+) -> PyResult<Page<'py>> {
+    let search = Search::new(sources, predicate, span)?;
+    // One more than shown tells whether there is another page.
+    let page = PageSpec { limit: limit.saturating_add(1), newest_first, after };
+    let (total, mut hits) = py
+        .detach(|| search.query.page(search.granules()?, &page, checker(&check)))
+        .map_err(search_error)?;
+    let more = hits.len() > limit;
+    hits.truncate(limit);
+    let last = hits.last().filter(|_| more).map(|hit| hit.key);
+    Ok((total, records(py, &hits)?, last))
+}
+
+type Histogram<'py> = Vec<(String, Bound<'py, PyArray1<u64>>)>;
+
+/// [(value, counts by step)], sorted by value.
+#[pyfunction]
+fn log_histogram<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    span: (i64, i64),
+    step_ns: i64,
+    by: Option<String>,
+    check: Py<PyAny>,
+) -> PyResult<Histogram<'py>> {
+    let search = Search::new(sources, predicate, span)?;
+    let by = by.as_deref().map(Field::of);
+    let groups = py
+        .detach(|| {
+            search.query.histogram(search.granules()?, step_ns.max(1), by.as_ref(), checker(&check))
+        })
+        .map_err(search_error)?;
+    Ok(groups.into_iter().map(|(label, counts)| (label, counts.into_pyarray(py))).collect())
+}
+
+/// {value: records} of a field, or of no field {name: records}.
+#[pyfunction]
+fn log_values<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    span: (i64, i64),
+    field: Option<String>,
+    check: Py<PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let search = Search::new(sources, predicate, span)?;
+    let field = field.as_deref().map(Field::of);
+    let counts = py
+        .detach(|| match &field {
+            Some(field) => search.query.values(search.granules()?, field, checker(&check)),
+            None => search.query.names(search.granules()?, checker(&check)),
+        })
+        .map_err(search_error)?;
+    let found = PyDict::new(py);
+    for (label, count) in counts {
+        found.set_item(label, count)?;
+    }
+    Ok(found)
+}
+
+/// Adds the log engine's classes and functions to `obsd._native`.
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<PyLogBatch>()?;
+    m.add_class::<PyLogMemtable>()?;
+    m.add_class::<PyLogSegment>()?;
+    m.add_class::<PyLogSegmentStats>()?;
+    m.add_function(wrap_pyfunction!(merge_log_segments, m)?)?;
+    m.add_function(wrap_pyfunction!(log_page, m)?)?;
+    m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
+    m.add_function(wrap_pyfunction!(log_values, m)?)
+}

@@ -1,0 +1,379 @@
+//! Searches over granules: counts and pages, histograms, values of fields.
+
+use super::bits::Bits;
+use super::eval::{matching, may_match, row_levels, sources};
+use super::granule::{Corrupt, Granule, View};
+use super::levels::LEVELS;
+use super::predicate::{Field, Predicate};
+use super::value::map;
+use hashbrown::HashMap;
+use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Granules between two looks at whether the search may go on.
+const WAVE: usize = 64;
+
+/// Groups that a result may have.
+pub const MAX_GROUPS: usize = 100_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError<E> {
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    #[error("more than {MAX_GROUPS} different values")]
+    TooManyGroups,
+    #[error("stopped")]
+    Stopped(E),
+}
+
+/// What to look for, from `start_ns` to before `end_ns`.
+pub struct Query {
+    pub predicate: Predicate,
+    pub start_ns: i64,
+    pub end_ns: i64,
+}
+
+/// A record's place in the order of results.
+pub type Key = (i64, i64);
+
+pub struct Hit {
+    pub key: Key,
+    pub granule: Arc<Granule>,
+    pub row: usize,
+}
+
+/// Limits of a page.
+pub struct PageSpec {
+    pub limit: usize,
+    pub newest_first: bool,
+    /// Only records behind this one.
+    pub after: Option<Key>,
+}
+
+impl Query {
+    fn candidates(&self, granules: Vec<Arc<Granule>>) -> Vec<Arc<Granule>> {
+        let overlaps = |g: &Arc<Granule>| g.max_ns >= self.start_ns && g.min_ns < self.end_ns;
+        granules.into_iter().filter(overlaps).collect()
+    }
+
+    /// The rows of a granule that match; `None` where none does.
+    fn rows(&self, granule: &Arc<Granule>) -> Result<Option<(View, Bits)>, Corrupt> {
+        if !may_match(&self.predicate, granule) {
+            return Ok(None);
+        }
+        let view = View::new(Arc::clone(granule));
+        let mut bits = matching(&self.predicate, &view)?;
+        if (granule.min_ns < self.start_ns || granule.max_ns >= self.end_ns) && !bits.is_empty() {
+            let times = view.times()?;
+            let inside = |row: usize| (self.start_ns..self.end_ns).contains(&times[row]);
+            bits.and(&Bits::of(granule.rows, inside));
+        }
+        Ok((!bits.is_empty()).then_some((view, bits)))
+    }
+
+    /// Calls `work` with the matching rows of each granule, in parallel, and `merge` with what it
+    /// gives; `check` between waves.
+    fn each<T: Send, E>(
+        &self,
+        granules: &[Arc<Granule>],
+        mut check: impl FnMut() -> Result<(), E>,
+        work: impl Fn(&View, &Bits) -> Result<T, Corrupt> + Sync,
+        mut merge: impl FnMut(T) -> Result<(), SearchError<E>>,
+    ) -> Result<(), SearchError<E>> {
+        for wave in granules.chunks(WAVE) {
+            check().map_err(SearchError::Stopped)?;
+            let found: Vec<Option<T>> = wave
+                .par_iter()
+                .map(|granule| {
+                    let rows = self.rows(granule)?;
+                    rows.map(|(view, bits)| work(&view, &bits)).transpose()
+                })
+                .collect::<Result<_, Corrupt>>()?;
+            found.into_iter().flatten().try_for_each(&mut merge)?;
+        }
+        Ok(())
+    }
+
+    /// How many records match, and the page of them that is asked for.
+    ///
+    /// # Errors
+    /// Damage, or `check` says so.
+    pub fn page<E>(
+        &self,
+        granules: Vec<Arc<Granule>>,
+        page: &PageSpec,
+        check: impl FnMut() -> Result<(), E>,
+    ) -> Result<(u64, Vec<Hit>), SearchError<E>> {
+        let mut granules = self.candidates(granules);
+        if page.newest_first {
+            granules.sort_by_key(|g| std::cmp::Reverse((g.max_ns, g.last_row)));
+        } else {
+            granules.sort_by_key(|g| (g.min_ns, g.first_row));
+        }
+        let (mut total, mut found) = (0, Vec::new());
+        let keep = |view: &View, bits: &Bits| {
+            Ok((bits.count(), (Arc::clone(&view.granule), bits.clone())))
+        };
+        self.each(&granules, check, keep, |(count, rows)| {
+            total += count as u64;
+            found.push(rows);
+            Ok(())
+        })?;
+        Ok((total, page.choose(found)?))
+    }
+
+    /// Counts by step and by the values of a field; records without it are of "".
+    ///
+    /// # Errors
+    /// Damage, too many values, or `check` says so.
+    pub fn histogram<E>(
+        &self,
+        granules: Vec<Arc<Granule>>,
+        step_ns: i64,
+        by: Option<&Field>,
+        check: impl FnMut() -> Result<(), E>,
+    ) -> Result<BTreeMap<String, Vec<u64>>, SearchError<E>> {
+        let span = i128::from(self.end_ns) - i128::from(self.start_ns);
+        let steps = (span + i128::from(step_ns) - 1) / i128::from(step_ns);
+        let steps = usize::try_from(steps).unwrap_or(0);
+        let work = |view: &View, bits: &Bits| self.count_granule(view, bits, step_ns, by);
+        let mut groups: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        self.each(&self.candidates(granules), check, work, |counted| {
+            for (label, counts) in counted {
+                let all = groups.entry(label).or_insert_with(|| vec![0; steps]);
+                counts.into_iter().for_each(|(step, count)| all[step] += count);
+            }
+            if groups.len().saturating_mul(steps.max(1)) > 50 * MAX_GROUPS {
+                return Err(SearchError::TooManyGroups);
+            }
+            Ok(())
+        })?;
+        Ok(groups)
+    }
+
+    fn step(&self, time_ns: i64, step_ns: i64) -> usize {
+        ((i128::from(time_ns) - i128::from(self.start_ns)) / i128::from(step_ns)) as usize
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn count_granule(
+        &self,
+        view: &View,
+        bits: &Bits,
+        step_ns: i64,
+        by: Option<&Field>,
+    ) -> Result<Vec<(String, HashMap<usize, u64>)>, Corrupt> {
+        let (labels, groups) = match by {
+            Some(field) => row_values(view, field)?,
+            None => (vec![String::new()], Vec::new()),
+        };
+        let group_of = |row: usize| groups.get(row).map_or(0, |g| *g as usize);
+        let mut counts = vec![HashMap::new(); labels.len()];
+        let granule = &view.granule;
+        let first = self.step(granule.min_ns.max(self.start_ns), step_ns);
+        if first == self.step(granule.max_ns.min(self.end_ns - 1), step_ns) {
+            let mut sums = vec![0_u64; labels.len()];
+            if by.is_none() {
+                sums[0] = bits.count() as u64;
+            } else {
+                bits.iter().for_each(|row| sums[group_of(row)] += 1);
+            }
+            for (group, sum) in sums.into_iter().enumerate().filter(|(_, sum)| *sum > 0) {
+                counts[group].insert(first, sum);
+            }
+        } else {
+            let times = view.times()?;
+            for row in bits.iter() {
+                *counts[group_of(row)].entry(self.step(times[row], step_ns)).or_insert(0) += 1;
+            }
+        }
+        let pairs = labels.into_iter().zip(counts);
+        Ok(pairs.filter(|(_, counts)| !counts.is_empty()).collect())
+    }
+
+    /// How often each value of a field occurs; records without it are not counted.
+    ///
+    /// # Errors
+    /// Damage, too many values, or `check` says so.
+    pub fn values<E>(
+        &self,
+        granules: Vec<Arc<Granule>>,
+        field: &Field,
+        check: impl FnMut() -> Result<(), E>,
+    ) -> Result<HashMap<String, u64>, SearchError<E>> {
+        let work = |view: &View, bits: &Bits| {
+            let (labels, groups) = row_values(view, field)?;
+            let mut counts = vec![0_u64; labels.len()];
+            bits.iter().for_each(|row| counts[groups[row] as usize] += 1);
+            // The first label is that of the records without a value.
+            Ok(labels.into_iter().zip(counts).skip(1).filter(|(_, n)| *n > 0).collect::<Vec<_>>())
+        };
+        let mut all = HashMap::new();
+        self.each(&self.candidates(granules), check, work, |counted| {
+            add_counts(&mut all, counted)
+        })?;
+        Ok(all)
+    }
+
+    /// How many records have each attribute, of their own or of their resource.
+    ///
+    /// # Errors
+    /// As `values`.
+    pub fn names<E>(
+        &self,
+        granules: Vec<Arc<Granule>>,
+        check: impl FnMut() -> Result<(), E>,
+    ) -> Result<HashMap<String, u64>, SearchError<E>> {
+        let mut all = HashMap::new();
+        let candidates = self.candidates(granules);
+        self.each(&candidates, check, count_names, |counted| add_counts(&mut all, counted))?;
+        Ok(all)
+    }
+}
+
+fn add_counts<E>(
+    all: &mut HashMap<String, u64>,
+    counted: Vec<(String, u64)>,
+) -> Result<(), SearchError<E>> {
+    for (label, count) in counted {
+        *all.entry(label).or_insert(0) += count;
+    }
+    if all.len() > MAX_GROUPS {
+        return Err(SearchError::TooManyGroups);
+    }
+    Ok(())
+}
+
+fn count_names(view: &View, bits: &Bits) -> Result<Vec<(String, u64)>, Corrupt> {
+    use super::granule::Kind;
+    let mut counts: HashMap<String, Bits> = HashMap::new();
+    let rows = view.granule.rows;
+    for (index, info) in view.granule.attributes.iter().enumerate() {
+        let column = view.attribute(index)?;
+        let present = Bits::of(rows, |row| column.has(row));
+        counts.entry(info.key.clone()).or_insert_with(|| Bits::none(rows)).or(&present);
+    }
+    for kind in [Kind::Rest, Kind::Resource] {
+        let column = view.column(kind)?;
+        let values = column.values();
+        let keys: Vec<Vec<Cow<'_, str>>> = (0..values.len())
+            .map(|id| match values.get(id) {
+                super::value::Value::Map(message) => {
+                    map(message).map(|(key, _)| String::from_utf8_lossy(key)).collect()
+                }
+                _ => Vec::new(),
+            })
+            .collect();
+        for row in bits.iter() {
+            for key in column.id(row).into_iter().flat_map(|id| &keys[id]) {
+                let present = match counts.get_mut(key.as_ref()) {
+                    Some(present) => present,
+                    None => counts.entry(key.to_string()).or_insert_with(|| Bits::none(rows)),
+                };
+                present.set(row);
+            }
+        }
+    }
+    let counted = counts.into_iter().map(|(key, mut present)| {
+        present.and(bits);
+        (key, present.count() as u64)
+    });
+    Ok(counted.filter(|(_, count)| *count > 0).collect())
+}
+
+/// The texts of a field, and for each row which of them it has; the first stands for none.
+fn row_values(view: &View, field: &Field) -> Result<(Vec<String>, Vec<u32>), Corrupt> {
+    let rows = view.granule.rows;
+    let mut labels = vec![String::new()];
+    if *field == Field::Level {
+        labels.extend(LEVELS.map(str::to_owned));
+        let levels = row_levels(view)?;
+        let group = |level: u8| if level == 255 { 0 } else { u32::from(level) + 1 };
+        return Ok((labels, levels.into_iter().map(group).collect()));
+    }
+    let mut known: HashMap<String, u32> = HashMap::new();
+    let mut intern = |text: &str| match known.get(text) {
+        Some(group) => *group,
+        None => {
+            labels.push(text.to_owned());
+            known.insert(text.to_owned(), labels.len() as u32 - 1);
+            labels.len() as u32 - 1
+        }
+    };
+    let mut groups = vec![0; rows];
+    if matches!(field, Field::Body | Field::Prose) {
+        let mut buffer = Vec::new();
+        for (row, group) in groups.iter_mut().enumerate() {
+            let value = view.body(row, &mut buffer)?;
+            if !value.is_null() {
+                *group = intern(&value.text_or_json());
+            }
+        }
+    } else if *field == Field::Time {
+        let times = view.times()?;
+        groups.iter_mut().zip(times).for_each(|(group, ns)| *group = intern(&ns.to_string()));
+    }
+    for (column, step) in sources(view, field)? {
+        let values = column.values();
+        let of_value = |id| step.apply(values.get(id)).map_or(0, |v| intern(&v.text_or_json()));
+        let ids: Vec<u32> = (0..values.len()).map(of_value).collect();
+        for (row, group) in groups.iter_mut().enumerate() {
+            if *group == 0
+                && let Some(id) = column.id(row)
+            {
+                *group = ids[id];
+            }
+        }
+    }
+    Ok((labels, groups))
+}
+
+impl PageSpec {
+    /// The first records in order, of granules in order of what could come first in them.
+    fn choose(&self, found: Vec<(Arc<Granule>, Bits)>) -> Result<Vec<Hit>, Corrupt> {
+        let mut hits: Vec<Hit> = Vec::new();
+        let before = |a: &Key, b: &Key| if self.newest_first { a > b } else { a < b };
+        for (granule, bits) in found {
+            let first = if self.newest_first {
+                (granule.max_ns, i64::MAX)
+            } else {
+                (granule.min_ns, i64::MIN)
+            };
+            let full = hits.len() >= self.limit;
+            if full && hits.last().is_none_or(|last| !before(&first, &last.key)) {
+                break;
+            }
+            let last = if self.newest_first {
+                (granule.min_ns, i64::MIN)
+            } else {
+                (granule.max_ns, i64::MAX)
+            };
+            if self.after.is_some_and(|after| !before(&after, &last)) {
+                continue;
+            }
+            let view = View::new(granule);
+            let (times, rows) = (view.times()?, view.rows()?);
+            let keys = bits.iter().map(|row| ((times[row], rows[row]), row));
+            let behind = |key: &Key| self.after.is_none_or(|after| before(&after, key));
+            let mut own: Vec<(Key, usize)> = keys.filter(|(key, _)| behind(key)).collect();
+            if self.newest_first {
+                own.sort_unstable_by_key(|(key, _)| std::cmp::Reverse(*key));
+            } else {
+                own.sort_unstable_by_key(|(key, _)| *key);
+            }
+            own.truncate(self.limit);
+            let granule = &view.granule;
+            let hit = |(key, row)| Hit { key, granule: Arc::clone(granule), row };
+            hits.extend(own.into_iter().map(hit));
+            if self.newest_first {
+                hits.sort_by_key(|hit| std::cmp::Reverse(hit.key));
+            } else {
+                hits.sort_by_key(|hit| hit.key);
+            }
+            hits.truncate(self.limit);
+        }
+        Ok(hits)
+    }
+}

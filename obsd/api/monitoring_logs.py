@@ -1,0 +1,184 @@
+"""`/api/v1/monitoring/logs`: search, counts over time, and fields. docs/api/logs.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from obsd.api.auth import project_of
+from obsd.api.errors import ErrorRenderer, render_json
+from obsd.api.keys import LOGS
+from obsd.api.log_entry import log_entry
+from obsd.api.params import InvalidParameterError, Params, parse_duration_ms, read_params
+from obsd.api.relative_time import parse_time_or_relative_ns
+from obsd.services.log_aggregator import LogQuery
+
+PATH: Final = "/api/v1/monitoring/logs"
+MAX_LIMIT: Final = 10_000
+DEFAULT_LIMIT: Final = 100
+DEFAULT_FIELD_LIMIT: Final = 50
+
+_DEFAULT_RANGE_NS: Final = 3_600_000_000_000
+_DEFAULT_STEPS: Final = 60
+_SECOND_NS: Final = 1_000_000_000
+_MAX_TIME_NS: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogRange:
+    """What records, of which time: from `start_ns` on, before `end_ns`."""
+
+    query: LogQuery
+    start_ns: int
+    end_ns: int
+
+    @staticmethod
+    def of(params: Params, now_ns: int) -> LogRange:
+        """From the parameters; by default the last hour.
+
+        Raises:
+            BadInputError: they make no range.
+        """
+        # Records of the current moment may be stamped a little ahead of this machine's clock.
+        end_ns = _time(params, "to", now_ns, now_ns + _SECOND_NS)
+        start_ns = _time(params, "from", now_ns, min(end_ns, now_ns) - _DEFAULT_RANGE_NS)
+        if end_ns < start_ns:
+            raise InvalidParameterError("to", "it is before from")
+        query = LogQuery(params.text("query"), _names(params, "level"), _names(params, "service"))
+        return LogRange(query, start_ns, end_ns)
+
+
+def _time(params: Params, name: str, now_ns: int, default_ns: int) -> int:
+    if not (text := params.text(name)):
+        return default_ns
+    try:
+        time_ns = parse_time_or_relative_ns(text, now_ns)
+    except ValueError as error:
+        raise InvalidParameterError(name, error) from error
+    return min(max(time_ns, 0), _MAX_TIME_NS)
+
+
+def _names(params: Params, name: str) -> tuple[str, ...]:
+    """`name[]=a&name[]=b`, or without brackets, or `name=a,b`."""
+    texts = params.all(f"{name}[]") + params.all(name)
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+
+
+def _limit(params: Params, default: int) -> int:
+    limit = params.count("limit")
+    if limit is None:
+        return default
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidParameterError("limit", f"expected 1 to {MAX_LIMIT}")
+    return limit
+
+
+def _newest_first(params: Params) -> bool:
+    order = params.text("order") or "desc"
+    if order not in ("asc", "desc"):
+        raise InvalidParameterError("order", "expected asc or desc")
+    return order == "desc"
+
+
+async def search(request: web.Request) -> web.Response:
+    """`GET`: a page of the records that match."""
+    params = await read_params(request)
+    logs = request.app[LOGS]
+    asked = LogRange.of(params, logs.now_ns())
+    page = await logs.search_logs(
+        project_of(request),
+        asked.query,
+        asked.start_ns,
+        asked.end_ns,
+        _limit(params, DEFAULT_LIMIT),
+        params.text("cursor") or None,
+        newest_first=_newest_first(params),
+    )
+    return _json(
+        {
+            "logs": [log_entry(record) for record in page.records],
+            "total": page.total,
+            "total_exact": page.total_exact,
+            "next_cursor": page.next_cursor,
+        }
+    )
+
+
+async def aggregate(request: web.Request) -> web.Response:
+    """`GET …/aggregate`: how many records match in each step, by a field or in all."""
+    params = await read_params(request)
+    logs = request.app[LOGS]
+    asked = LogRange.of(params, logs.now_ns())
+    step_ns = _step(params, asked.end_ns - asked.start_ns)
+    start_ns = asked.start_ns - asked.start_ns % step_ns
+    rows = await logs.aggregate_logs(
+        project_of(request),
+        asked.query,
+        start_ns,
+        asked.end_ns,
+        step_ns,
+        params.text("by") or None,
+    )
+    steps = -(-(asked.end_ns - start_ns) // step_ns)
+    series = [
+        {"value": value, "total": int(counts.sum()), "counts": counts.tolist()}
+        for value, counts in rows
+    ]
+    times = [(start_ns + step * step_ns) / _SECOND_NS for step in range(steps)]
+    return _json(
+        {
+            "by": params.text("by") or None,
+            "step": step_ns / _SECOND_NS,
+            "timestamps": times,
+            "series": series,
+            "total": sum(int(counts.sum()) for _, counts in rows),
+        }
+    )
+
+
+def _step(params: Params, range_ns: int) -> int:
+    if not (text := params.text("step")):
+        # Whole seconds at round times, so that a chart that is drawn again does not shimmer.
+        return -(-range_ns // (_DEFAULT_STEPS * _SECOND_NS)) * _SECOND_NS or _SECOND_NS
+    try:
+        step_ns = int(parse_duration_ms(text) * 1_000_000)
+    except ValueError as error:
+        raise InvalidParameterError("step", error) from error
+    if step_ns <= 0:
+        raise InvalidParameterError("step", "it must be longer than nothing")
+    return step_ns
+
+
+async def fields(request: web.Request) -> web.Response:
+    """`GET …/fields`: the fields that matching records have, or the top values of one."""
+    params = await read_params(request)
+    logs = request.app[LOGS]
+    asked = LogRange.of(params, logs.now_ns())
+    limit = _limit(params, DEFAULT_FIELD_LIMIT)
+    project_id = project_of(request)
+    if name := params.text("field"):
+        values = await logs.field_values(
+            project_id, asked.query, name, asked.start_ns, asked.end_ns, limit
+        )
+        return _json({"field": name, "values": [{"value": v, "count": n} for v, n in values]})
+    names = await logs.field_names(project_id, asked.query, asked.start_ns, asked.end_ns, limit)
+    return _json({"fields": [{"name": name, "count": count} for name, count in names]})
+
+
+def _json(data: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(data), content_type="application/json")
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.get(PATH, search),
+        web.get(PATH + "/aggregate", aggregate),
+        web.get(PATH + "/fields", fields),
+    ]
+
+
+def error_renderers() -> dict[str, ErrorRenderer]:
+    return {PATH: render_json}

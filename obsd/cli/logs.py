@@ -1,0 +1,189 @@
+"""`obsd logs`: docs/cli.md."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from obsd.cli.client import ApiError, Client, ClientError
+from obsd.cli.query import DEFAULT_URL, StepParameter, TimeParameter, fail_with_place
+
+PATH: Final = "/api/v1/monitoring/logs"
+PAGE: Final = 1000
+_COLOURS: Final[dict[str, dict[str, Any]]] = {
+    "trace": {"fg": "bright_black"},
+    "debug": {"fg": "bright_black"},
+    "info": {"fg": "green"},
+    "warn": {"fg": "yellow"},
+    "error": {"fg": "red"},
+    "fatal": {"fg": "red", "bold": True},
+}
+
+
+@click.command()
+@click.argument("query", default="")
+@click.option("--since", "since_s", type=StepParameter(), metavar="D", help="How far back to look.")
+@click.option("--from", "from_s", type=TimeParameter(), metavar="T", help="Where to begin.")
+@click.option("--to", "to_s", type=TimeParameter(), metavar="T", help="Where to end.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="How many records at most, the newest ones.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--fields", metavar="A,B", help="Show these fields, and no others.")
+@click.option("--url", envvar="OBSD_URL", default=DEFAULT_URL, show_default=True, help="Where.")
+@click.option("--project", envvar="OBSD_PROJECT", metavar="P", help="Whose data.")
+@click.option("--token", envvar="OBSD_TOKEN", metavar="TOKEN", help="Better set OBSD_TOKEN.")
+def logs(
+    query: str,
+    limit: int,
+    as_json: bool,
+    fields: str | None,
+    url: str,
+    project: str | None,
+    token: str | None,
+    **times: float | None,
+) -> None:
+    """Search the logs of a running server.
+
+    QUERY is words, "phrases" and conditions such as level:error or duration:>100; without one
+    everything is shown. By default that is of the last hour, the oldest record first.
+    """
+    parameters = parameters_of(query, time.time(), **times)
+    client = Client(url, project, token)
+    try:
+        entries, total, is_exact = fetch(client, parameters, limit)
+    except ApiError as error:
+        fail_with_place(query, error)
+    except ClientError as error:
+        click.echo(f"obsd: {error}", err=True)
+        raise SystemExit(1) from None
+    names = [name.strip() for name in fields.split(",") if name.strip()] if fields else None
+    for entry in reversed(entries):
+        click.echo(json_line(entry, names) if as_json else text_line(entry, names))
+    if len(entries) < total and not as_json:
+        bound = "" if is_exact else "at least "
+        click.echo(
+            f"obsd: the newest {len(entries)} of {bound}{total} records; --limit shows more",
+            err=True,
+        )
+
+
+def parameters_of(
+    query: str, now_s: float, *, since_s: float | None, from_s: float | None, to_s: float | None
+) -> dict[str, str]:
+    """The parameters of the search.
+
+    Raises:
+        click.UsageError: the options contradict each other.
+    """
+    parameters = {"query": query}
+    if since_s is not None:
+        if from_s is not None:
+            raise click.UsageError("--since and --from both say where to begin; give one")
+        from_s = (now_s if to_s is None else to_s) - since_s
+    if from_s is not None and to_s is not None and from_s > to_s:
+        raise click.UsageError("--from is after --to")
+    if from_s is not None:
+        parameters["from"] = f"{max(0.0, from_s):.6f}"
+    if to_s is not None:
+        parameters["to"] = f"{to_s:.6f}"
+    return parameters
+
+
+def fetch(
+    client: Client, parameters: dict[str, str], limit: int
+) -> tuple[list[dict[str, Any]], int, bool]:
+    """Entries, the newest first; how many match in all, and whether that is exact."""
+    entries: list[dict[str, Any]] = []
+    cursor, total, is_exact = "", 0, True
+    while True:
+        size = min(PAGE, limit - len(entries))
+        page = {"limit": str(size)} | ({"cursor": cursor} if cursor else {})
+        answer = client.get(PATH, parameters | page)
+        if not cursor:
+            total, is_exact = answer["total"], answer["total_exact"]
+        entries += answer["logs"]
+        cursor = answer["next_cursor"]
+        if not cursor or len(entries) >= limit:
+            return entries, max(total, len(entries)), is_exact
+
+
+def field_of(entry: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - any JSON
+    """A field by the name that a query has for it; None where there is none."""
+    match name:
+        case "time" | "timestamp":
+            return entry["timestamp"]
+        case "body" | "message":
+            return entry["message"]
+        case "level" | "service" | "trace_id" | "span_id" | "severity_number" | "severity_text":
+            return entry[name]
+    for fields in (entry["attributes"], entry["resource"]):
+        if name in fields:
+            return fields[name]
+    inner: Any = entry["attributes"]
+    for part in name.split("."):
+        inner = inner.get(part) if isinstance(inner, dict) else None
+    return inner
+
+
+def json_line(entry: dict[str, Any], names: list[str] | None) -> str:
+    """All of it, or the fields that were asked for."""
+    shown = entry if names is None else {name: field_of(entry, name) for name in names}
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def text_line(entry: dict[str, Any], names: list[str] | None) -> str:
+    """Time, level, service, message, attributes; a message's further lines are indented."""
+    level = entry["level"]
+    if names is not None:
+        return "  ".join(printable(_plain(field_of(entry, name))) for name in names)
+    parts = [
+        click.style(local_time(entry["timestamp"]), dim=True),
+        click.style(f"{level.upper() or '-':5}", **_COLOURS.get(level, {})),
+    ]
+    if entry["service"]:
+        parts.append(click.style(printable(entry["service"]), fg="cyan"))
+    parts.append(printable(entry["message"]).replace("\n", "\n    "))
+    parts += [click.style(pair, dim=True) for pair in _pairs(entry)]
+    return " ".join(parts)
+
+
+def _pairs(entry: dict[str, Any]) -> Iterator[str]:
+    for name, value in entry["attributes"].items():
+        yield f"{printable(name)}={printable(_quoted(value))}"
+    if entry["trace_id"]:
+        yield f"trace_id={entry['trace_id']}"
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 - any JSON
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _quoted(value: Any) -> str:  # noqa: ANN401 - any JSON
+    needs_none = isinstance(value, str) and value and not set(value) & set(' "=\n')
+    return value if needs_none else json.dumps(value, ensure_ascii=False)
+
+
+def printable(text: str) -> str:
+    """Without what could drive the terminal: a log is no place to trust."""
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def local_time(timestamp: str) -> str:
+    """In this machine's zone, to the millisecond."""
+    whole = datetime.fromisoformat(timestamp[:19] + "+00:00").astimezone()
+    return f"{whole:%Y-%m-%d %H:%M:%S}.{timestamp[20:23]}"

@@ -1,0 +1,490 @@
+"""The log engine of one project: takes OTLP logs requests, keeps them, and searches them.
+
+A request is decoded, appended to the WAL and to the memtable, and acknowledged when the WAL is
+synced. A flush turns the memtable into segments, one for each day, and lets go of the WAL. Searches
+read segments and memtables alike: both are granules, some thousand records as columns behind a
+filter of their tokens.
+
+Each record has a number, in the order of arrival. Results are ordered by time and, of one time, by
+number; a cursor names the last record of a page by both, so pages neither repeat nor leave out a
+record that was there when the first one was asked for.
+
+Concurrency: every method may be called from any thread. One lock orders appends to the WAL and the
+memtable, so that replay repeats what happened; others make flushes and merges take turns.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+
+from obsd import _native
+from obsd.durable.files import make_directory
+from obsd.durable.wal import OnDurable, Wal
+from obsd.logindex import filenames
+from obsd.logindex.catalog import Catalog, Live, NumberedMemtable
+from obsd.logindex.compaction import choose_merge, merge
+from obsd.logindex.options import LogOptions
+from obsd.logindex.predicates import encode_predicate
+from obsd.logindex.stats import LogStats
+from obsd.logindex.wal_record import MAGIC, WalRecord
+from obsd.model.budget import QueryBudget
+from obsd.model.clock import Clock
+from obsd.model.errors import (
+    BadInputError,
+    CorruptDataError,
+    OverloadedError,
+    QueryError,
+    StorageUnavailableError,
+    UndecodableError,
+)
+from obsd.model.log_predicate import Predicate
+from obsd.model.log_record import LogRecord
+from obsd.model.samples import IntArray
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MS: Final = 1_000_000
+_FOREVER_NS: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogWriteOutcome:
+    """What became of a request.
+
+    Attributes:
+        accepted: records stored.
+        rejected: refused records by reason; empty when all were stored.
+        messages: the first few refusals in words.
+    """
+
+    accepted: int
+    rejected: dict[str, int]
+    messages: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Records of a search, in order.
+
+    Attributes:
+        total: how many match in all, on every page.
+        total_exact: false where it is a lower bound.
+        next_cursor: what asks for the next page; None when this is the last one.
+    """
+
+    records: list[LogRecord]
+    total: int
+    total_exact: bool
+    next_cursor: str | None
+
+
+@dataclass(slots=True)
+class _Work:
+    """Background work since the start. Written under the flush lock and the merge lock."""
+
+    flushes: int = 0
+    flush_s: float = 0.0
+    merges: int = 0
+    merge_s: float = 0.0
+
+
+class LogEngine:
+    """One project's log records."""
+
+    def __init__(self, directory: Path, options: LogOptions, clock: Clock) -> None:
+        """Use `open`."""
+        make_directory(directory)
+        self._directory = directory
+        self._options = options
+        self._clock = clock
+        self._catalog = Catalog.open(
+            directory / filenames.SEGMENTS_DIRECTORY,
+            directory / filenames.QUARANTINE_DIRECTORY,
+            options.granule_rows,
+        )
+        self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
+        self._write_lock = threading.Lock()
+        self._flush_lock = threading.Lock()
+        self._merge_lock = threading.Lock()
+        # Under the write lock: the memtable that takes writes, and the next record's number.
+        self._memtable: NumberedMemtable | None = None
+        self._next_row = self._catalog.next_row
+        self._memtable_since_ms = clock.now_ms()
+        self._accepted = 0
+        self._rejected: Counter[str] = Counter()
+        self._work = _Work()
+
+    @staticmethod
+    def open(directory: Path, options: LogOptions, clock: Clock) -> LogEngine:
+        """Open a directory, making it if need be, and replay its WAL."""
+        engine = LogEngine(directory, options, clock)
+        engine._replay()
+        return engine
+
+    # Writing
+
+    def write(self, body: bytes, on_durable: OnDurable) -> LogWriteOutcome:
+        """Take an OTLP `ExportLogsServiceRequest`, uncompressed.
+
+        When this returns, searches see its records. `on_durable(None)` is called from another
+        thread once the disk has them, or with the error that prevents that; only then may the
+        request be acknowledged.
+
+        Raises:
+            UndecodableError: it is not such a request; nothing was stored.
+            OverloadedError: the memtables are full; nothing was stored.
+            StorageUnavailableError: the disk refuses; nothing was stored.
+        """
+        if self._memtable_bytes(self._catalog.live) > self._options.max_memtable_bytes:
+            raise OverloadedError("the log memtables are full: flushing does not keep up")
+        limits = self._limits(self._clock.now_ms())
+        try:
+            batch = _native.LogBatch.decode(body, limits)
+        except ValueError as error:
+            raise UndecodableError(str(error)) from error
+        packed = batch.packed()
+        with self._write_lock:
+            memtable = self._memtable or self._begin_memtable()
+            record = WalRecord(memtable.sequence, self._next_row, *limits, len(body), packed)
+            self._wal.append(record.encode(), on_durable)
+            memtable.memtable.append(batch, self._next_row)
+            self._next_row += batch.records
+            self._accepted += batch.records
+            rejected = batch.rejected
+            self._rejected.update(rejected)
+        return LogWriteOutcome(batch.records, rejected, batch.messages)
+
+    def _limits(self, now_ms: int) -> tuple[int, int, int, int, int]:
+        options = self._options
+        return (
+            now_ms * _MS,
+            self._oldest_ns(now_ms),
+            (now_ms + options.max_future_ms) * _MS,
+            options.max_body_bytes,
+            options.max_metadata_bytes,
+        )
+
+    def _oldest_ns(self, now_ms: int) -> int:
+        retention_ms = self._options.retention_ms
+        return -_FOREVER_NS if retention_ms is None else (now_ms - retention_ms) * _MS
+
+    @staticmethod
+    def _memtable_bytes(live: Live) -> int:
+        return sum(m.memtable.size_bytes for m in live.memtables)
+
+    def _begin_memtable(self, sequence: int | None = None) -> NumberedMemtable:
+        """Under the write lock."""
+        memtable = self._catalog.begin_memtable(sequence)
+        self._memtable = memtable
+        self._memtable_since_ms = self._clock.now_ms()
+        return memtable
+
+    def _replay(self) -> None:
+        """Put what the WAL holds, and segments do not, into memtables as they were.
+
+        What cannot be read is reported, and the WAL's segments stay in the quarantine for whoever
+        wants to rescue something from them: the next flush deletes the WAL.
+        """
+        started_s = time.perf_counter()
+        flushed_through = self._catalog.flushed_through
+        replayed = undecodable = 0
+        with self._write_lock:
+            for payload in self._wal.replay():
+                try:
+                    record = WalRecord.decode(payload)
+                    if record.sequence > flushed_through:
+                        replayed += self._replay_record(record)
+                except (CorruptDataError, ValueError) as error:
+                    undecodable += 1
+                    log.error("log WAL record does not decode", extra={"error": str(error)})
+        if undecodable or self._wal.damage_count:
+            self._wal.keep_copies(self._directory / filenames.QUARANTINE_DIRECTORY)
+        if replayed:
+            seconds = round(time.perf_counter() - started_s, 3)
+            log.info("log WAL replayed", extra={"records": replayed, "seconds": seconds})
+
+    def _replay_record(self, record: WalRecord) -> int:
+        """Under the write lock."""
+        batch = _native.LogBatch.unpack(record.packed, record.size_bytes, record.limits)
+        if self._memtable is None or self._memtable.sequence != record.sequence:
+            self._begin_memtable(record.sequence)
+        assert self._memtable is not None
+        self._memtable.memtable.append(batch, record.first_row)
+        self._next_row = max(self._next_row, record.first_row + batch.records)
+        return batch.records
+
+    # Storing
+
+    def flush_due(self) -> bool:
+        """Whether the memtable is large or old enough for a flush."""
+        memtables, options = self._catalog.live.memtables, self._options
+        if not memtables:
+            return False
+        if len(memtables) > 1:  # A flush has failed.
+            return True
+        memtable = memtables[0].memtable
+        return (
+            memtable.records >= options.flush_records
+            or memtable.size_bytes >= options.flush_bytes
+            or self._clock.now_ms() - self._memtable_since_ms >= options.flush_interval_ms
+        )
+
+    def flush(self) -> None:
+        """Turn what has been written so far into segments, and delete the WAL that they cover.
+
+        Raises:
+            StorageUnavailableError: the disk refuses. Nothing is lost: the memtable stays readable
+                and its WAL stays on disk, and the next flush tries again.
+        """
+        with self._flush_lock:
+            started_s = time.perf_counter()
+            with self._write_lock:
+                self._memtable = None
+                covered = self._wal.rotate()
+                memtables, next_row = self._catalog.live.memtables, self._next_row
+            try:
+                for memtable in memtables:
+                    self._flush_memtable(memtable, next_row)
+                self._wal.delete_through(covered)
+            except OSError as error:
+                raise StorageUnavailableError(f"cannot flush the log memtable: {error}") from error
+            self._work.flushes += 1
+            self._work.flush_s += time.perf_counter() - started_s
+
+    def _flush_memtable(self, memtable: NumberedMemtable, next_row: int) -> None:
+        sequence = memtable.sequence
+        prefix = filenames.SegmentName(sequence, sequence, 0, 0).prefix
+        paths = memtable.memtable.write_segments(self._catalog.directory / prefix)
+        self._catalog.end_memtable(memtable, [Path(path) for path in paths], next_row)
+
+    def compact(self) -> bool:
+        """Do one merge of segments that is due; False when none is.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; the segments are as before.
+        """
+        return self._compact(eager=False)
+
+    def settle(self) -> None:
+        """Flush, and merge until there is one segment a day.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; nothing is lost.
+        """
+        self.flush()
+        while self._compact(eager=True):
+            continue
+
+    def _compact(self, *, eager: bool) -> bool:
+        options, now_ms = self._options, self._clock.now_ms()
+        with self._merge_lock:
+            started_s = time.perf_counter()
+            segments = self._catalog.live.segments
+            inputs = choose_merge(segments, now_ms, options.merge_run, eager=eager)
+            if not inputs:
+                return False
+            try:
+                merge(self._catalog, inputs, options.granule_rows, self._oldest_ns(now_ms))
+            except OSError as error:
+                raise StorageUnavailableError(f"cannot merge log segments: {error}") from error
+            self._work.merges += 1
+            self._work.merge_s += time.perf_counter() - started_s
+            return True
+
+    def apply_retention(self) -> int:
+        """Delete the segments that are wholly too old; returns how many."""
+        with self._merge_lock:
+            oldest_ns = self._oldest_ns(self._clock.now_ms())
+            old = [f for f in self._catalog.live.segments if f.stats.max_ns < oldest_ns]
+            if old:
+                self._catalog.replace(old, ())
+            return len(old)
+
+    # Reading
+
+    def _read(self, read: Callable[[list[_native.LogSegment | _native.LogMemtable]], T]) -> T:
+        """Call `read` with the sources; a segment that turns out to be damaged is set aside.
+
+        Raises:
+            CorruptDataError: damage that no segment is to blame for.
+        """
+        while True:
+            try:
+                return read(self._catalog.live.sources)
+            except _native.CorruptError as error:
+                path, detail = error.args
+                if not self._catalog.quarantine(Path(path), detail):
+                    raise CorruptDataError(path, detail) from error
+            except OverflowError as error:
+                raise QueryError(f"{error}: narrow the search, or choose another field") from error
+            except ValueError as error:
+                raise BadInputError(str(error)) from error
+
+    def _range(self, start_ns: int, end_ns: int) -> tuple[int, int]:
+        """The range without what is past retention, as far as there are times."""
+        oldest_ns = self._oldest_ns(self._clock.now_ms())
+        return max(start_ns, oldest_ns, -_FOREVER_NS), min(end_ns, _FOREVER_NS)
+
+    def search(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        cursor: str | None,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+    ) -> LogPage:
+        """Records from `start_ns` to before `end_ns` that match, and how many there are.
+
+        Raises:
+            BadInputError: the cursor is none of this engine's.
+            QueryTimeoutError, QueryCanceledError: the budget says so.
+        """
+        after = None if cursor is None else _parse_cursor(cursor)
+        encoded, span = encode_predicate(predicate), self._range(start_ns, end_ns)
+        total, rows, last = self._read(
+            lambda sources: _native.log_page(
+                sources, encoded, span, limit, newest_first, after, budget.check
+            )
+        )
+        next_cursor = None if last is None else f"{last[0]}_{last[1]}"
+        return LogPage([LogRecord(*row) for row in rows], total, True, next_cursor)
+
+    def count_over_time(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: str | None,
+        budget: QueryBudget,
+    ) -> list[tuple[str, IntArray]]:
+        """Matching records in each step, in all or by the values of a field, sorted by value.
+
+        Step i begins at `start_ns + i * step_ns`; the last one ends at `end_ns`. Records without
+        the field are of "".
+
+        Raises:
+            QueryError: the field has too many values.
+        """
+        if step_ns <= 0 or end_ns <= start_ns:
+            raise BadInputError("the step must be positive and the end after the start")
+        steps = -((start_ns - end_ns) // step_ns)
+        budget.reserve(steps)
+        encoded = encode_predicate(predicate)
+        oldest_ns = self._oldest_ns(self._clock.now_ms())
+        if oldest_ns > start_ns:  # The first step begins where it was asked for all the same.
+            encoded = ("and", [encoded, ("range", "time", oldest_ns, True, None, False)])
+        groups = self._read(
+            lambda sources: _native.log_histogram(
+                sources, encoded, (start_ns, end_ns), step_ns, by, budget.check
+            )
+        )
+        if by is None and not groups:
+            return [("", np.zeros(steps, np.int64))]
+        return [(label, counts.astype(np.int64)) for label, counts in groups]
+
+    def field_values(
+        self,
+        predicate: Predicate,
+        field: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> list[tuple[str, int]]:
+        """The most frequent values of a field, as texts, with how many records have them.
+
+        Raises:
+            QueryError: the field has too many values.
+        """
+        return self._counts(predicate, field, start_ns, end_ns, limit, budget)
+
+    def field_names(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> list[tuple[str, int]]:
+        """The attributes, of records or their resources, that most matching records have."""
+        return self._counts(predicate, None, start_ns, end_ns, limit, budget)
+
+    def _counts(
+        self,
+        predicate: Predicate,
+        field: str | None,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> list[tuple[str, int]]:
+        encoded, span = encode_predicate(predicate), self._range(start_ns, end_ns)
+        counts = self._read(
+            lambda sources: _native.log_values(sources, encoded, span, field, budget.check)
+        )
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+
+    def stats(self) -> LogStats:
+        """This moment in numbers."""
+        live, sync = self._catalog.live, self._wal.sync_times
+        stats = [file.stats for file in live.segments]
+        ranges = [r for m in live.memtables if (r := m.memtable.time_range)]
+        ranges += [(s.min_ns, s.max_ns) for s in stats]
+        work = self._work
+        return LogStats(
+            memtable_records=sum(m.memtable.records for m in live.memtables),
+            memtable_bytes=self._memtable_bytes(live),
+            segments=len(stats),
+            segment_records=sum(s.records for s in stats),
+            segment_bytes=sum(s.size_bytes for s in stats),
+            granules=sum(s.granules for s in stats),
+            min_time_ns=min((r[0] for r in ranges), default=None),
+            max_time_ns=max((r[1] for r in ranges), default=None),
+            wal_bytes=self._wal.size_bytes,
+            wal_segments=self._wal.segment_count,
+            wal_sync_bounds_s=sync.BOUNDS_S,
+            wal_sync_counts=tuple(sync.counts),
+            wal_sync_sum_s=sync.sum_s,
+            quarantined_segments=self._catalog.quarantined,
+            records=self._accepted,
+            rejected=dict(self._rejected),
+            flushes=work.flushes,
+            flush_seconds=work.flush_s,
+            merges=work.merges,
+            merge_seconds=work.merge_s,
+        )
+
+    def close(self) -> None:
+        """Flush and stop. Where the disk refuses, the WAL keeps what is in the memtable."""
+        try:
+            if self._catalog.live.memtables:
+                self.flush()
+        except StorageUnavailableError as error:
+            log.warning("closing without a flush", extra={"error": str(error)})
+        self._wal.close()
+
+
+def _parse_cursor(cursor: str) -> tuple[int, int]:
+    time_ns, _, row = cursor.partition("_")
+    try:
+        place = int(time_ns), int(row)
+    except ValueError as error:
+        raise BadInputError(f"invalid cursor {cursor[:80]!r}") from error
+    if max(map(abs, place)) > _FOREVER_NS:
+        raise BadInputError(f"invalid cursor {cursor[:80]!r}")
+    return place

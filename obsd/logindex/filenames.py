@@ -1,0 +1,53 @@
+"""Every name that the log engine puts on disk, below a project's `logs` directory."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+WAL_DIRECTORY: Final = "wal"
+SEGMENTS_DIRECTORY: Final = "segments"
+QUARANTINE_DIRECTORY: Final = "quarantine"
+
+MANIFEST: Final = "MANIFEST"
+"""Which segments are live (docs/format/log-segment.md)."""
+
+SEGMENT_SUFFIX: Final = ".logs"
+
+_SEGMENT_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-(-?[0-9]+)\.logs")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SegmentName:
+    """What a segment file's name tells.
+
+    Attributes:
+        seq_min, seq_max: the memtables whose records are in it.
+        level: 0 as flushed; a merge's output is one above its highest input.
+        day: its records are of this day, counted from 1970.
+    """
+
+    seq_min: int
+    seq_max: int
+    level: int
+    day: int
+
+    @property
+    def prefix(self) -> str:
+        """The name without its day."""
+        return f"{self.seq_min:016x}-{self.seq_max:016x}-{self.level}-"
+
+    @property
+    def file_name(self) -> str:
+        """The whole name."""
+        return f"{self.prefix}{self.day}{SEGMENT_SUFFIX}"
+
+    @staticmethod
+    def parse(file_name: str) -> SegmentName | None:
+        """Read a file's name; None when no segment is called so."""
+        found = _SEGMENT_NAME.fullmatch(file_name)
+        if found is None:
+            return None
+        seq_min, seq_max, level, day = found.groups()
+        return SegmentName(int(seq_min, 16), int(seq_max, 16), int(level), int(day))

@@ -1,0 +1,36 @@
+"""What can be set about a log engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Limits and intervals of one project's log engine.
+
+    Attributes:
+        retention_ms: how far back records are kept and accepted; None keeps everything.
+        max_future_ms: how far ahead of now a record may be.
+        max_body_bytes: of one record's body.
+        max_metadata_bytes: of one record's attributes, ids and severity text together.
+        flush_records: a memtable with this many records is due for a flush. Replay after a crash
+            reads that many again, so this bounds the time to ready.
+        flush_bytes: a memtable of this size is due for a flush.
+        flush_interval_ms: a memtable of this age is due for a flush.
+        max_memtable_bytes: writes are refused (503) while memtables take this much memory.
+        granule_rows: records of a full granule. More compress better; each one that a page shows a
+            record of is read whole.
+        merge_run: segments of like size in a day that make a merge worthwhile.
+    """
+
+    retention_ms: int | None = 7 * 86_400_000
+    max_future_ms: int = 600_000
+    max_body_bytes: int = 1 << 20
+    max_metadata_bytes: int = 64 << 10
+    flush_records: int = 500_000
+    flush_bytes: int = 128 << 20
+    flush_interval_ms: int = 300_000
+    max_memtable_bytes: int = 512 << 20
+    granule_rows: int = 8192
+    merge_run: int = 8

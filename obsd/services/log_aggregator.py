@@ -1,0 +1,253 @@
+"""What the product does with logs: take them in durably, search them, and count them.
+
+Concurrency: called on the event loop. Engines block, so they run in the same two thread pools as
+those of metrics, and queries of both kinds take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obsd.model.budget import QueryBudget
+from obsd.model.clock import Clock, SystemClock
+from obsd.model.errors import BadInputError
+from obsd.model.log_record import LogRecord
+from obsd.model.severity import LEVELS, level_name, severity_number
+from obsd.services.log_encoding import encode_logs
+from obsd.services.log_store import LogPage, LogStore, LogWriteOutcome
+from obsd.services.metrics_collector import Executors, QueryLimits
+from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
+from obsd.services.projects import Projects
+from obsd.services.query_turns import QueryTurns
+
+if TYPE_CHECKING:
+    from obsd.model.log_predicate import Predicate
+
+T = TypeVar("T")
+
+MAX_STEPS: Final = 11_000
+"""Steps of a count over time; the same as for metrics."""
+
+
+class RejectedLogsError(BadInputError):
+    """Some records were refused; `outcome` says how many were stored."""
+
+    def __init__(self, outcome: LogWriteOutcome) -> None:
+        super().__init__(describe_rejected(outcome))
+        self.outcome = outcome
+
+
+def describe_rejected(outcome: LogWriteOutcome) -> str:
+    """What was refused, in counts and then in the first few cases."""
+    counts = ", ".join(f"{reason}: {count}" for reason, count in sorted(outcome.rejected.items()))
+    summary = f"stored {outcome.accepted} records, refused {sum(outcome.rejected.values())}"
+    return "; ".join((f"{summary} ({counts})", *outcome.messages))
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which records: what a person wrote, narrowed by what they chose from lists.
+
+    Attributes:
+        text: in the search language; empty for all.
+        levels: names of levels, one of which a record must have; empty for any.
+        services: the same, of services.
+    """
+
+    text: str = ""
+    levels: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+    def to_predicate(self, now_ns: int) -> Predicate:
+        """What the engine is to find.
+
+        Raises:
+            QueryParseError: the text is no query.
+            BadInputError: there is no such level.
+        """
+        # The language is imported by the first search: at the start its time would be felt.
+        from obsd.logsearch import compile_query
+        from obsd.model.log_predicate import And, Equals, Or
+
+        parts = [compile_query(self.text, now_ns)]
+        if self.levels:
+            parts.append(Or(tuple(Equals("level", _level(name)) for name in self.levels)))
+        if self.services:
+            parts.append(Or(tuple(Equals("service", name.lower()) for name in self.services)))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _own_name(field: str) -> str:
+    from obsd.logsearch import own_name
+
+    return own_name(field)
+
+
+def _level(name: str) -> str:
+    level = level_name(severity_number(name))
+    if level is None:
+        raise BadInputError(f"there is no level {name!r}: expected one of {', '.join(LEVELS)}")
+    return level
+
+
+class LogAggregator:
+    """Logs of all projects; times are nanoseconds since 1970, ranges exclude their end."""
+
+    def __init__(
+        self,
+        projects: Projects,
+        executors: Executors,
+        turns: QueryTurns,
+        limits: QueryLimits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._projects = projects
+        self._ingest = executors.ingest
+        self._writes = WriteQueue(executors.ingest, executors.write_threads)
+        self._turns = turns
+        self._limits = limits or QueryLimits()
+        self._clock = clock or SystemClock()
+
+    @property
+    def ingest_pool(self) -> Executor:
+        """Where receivers decode what is too much for the event loop."""
+        return self._ingest
+
+    def now_ns(self) -> int:
+        return self._clock.now_ms() * 1_000_000
+
+    # Writing
+
+    async def write(self, project_id: str, body: bytes) -> LogWriteOutcome:
+        """Store an OTLP `ExportLogsServiceRequest`; return once it is durable.
+
+        Raises:
+            BadInputError, TooLargeError, OverloadedError, StorageUnavailableError: nothing of it
+                is acknowledged.
+        """
+        store = self._projects.logs.get(project_id)
+
+        def apply(on_durable: OnDurable) -> LogWriteOutcome:
+            return (store or self._projects.log_store(project_id)).write(body, on_durable)
+
+        write = PendingWrite(apply)
+        self._writes.put(write)
+        return await write.future
+
+    async def ingest_logs(self, project_id: str, records: Sequence[LogRecord]) -> int:
+        """Store records; return how many were, once they are durable.
+
+        Raises:
+            RejectedLogsError: some were refused; the others are stored.
+        """
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(self._ingest, encode_logs, list(records))
+        outcome = await self.write(project_id, body)
+        if outcome.rejected:
+            raise RejectedLogsError(outcome)
+        return outcome.accepted
+
+    async def flush(self, project_id: str) -> None:
+        """Make segments of what is in memory, and merge what is due.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; nothing is lost.
+        """
+        if self._projects.logs.get(project_id) is None and not self._projects.logs.is_on_disk(
+            project_id
+        ):
+            return
+
+        def settle() -> None:
+            self._projects.log_store(project_id).settle()
+
+        # Not in the pools of ingest or queries: it takes as long as it takes.
+        await asyncio.get_running_loop().run_in_executor(None, settle)
+
+    # Asking
+
+    def new_budget(self) -> QueryBudget:
+        """What one query may spend."""
+        return QueryBudget(max_samples=self._limits.max_samples, timeout_s=self._limits.timeout_s)
+
+    async def read(self, project_id: str, work: Callable[[LogStore, QueryBudget], T]) -> T:
+        """Run `work` on the project's engine in the query pool, when it is its turn."""
+        budget = self.new_budget()
+        return await self._turns.run(
+            budget, lambda: work(self._projects.log_store(project_id), budget)
+        )
+
+    async def search_logs(
+        self,
+        project_id: str,
+        query: LogQuery,
+        start_ns: int,
+        end_ns: int,
+        limit: int = 100,
+        cursor: str | None = None,
+        *,
+        newest_first: bool = True,
+    ) -> LogPage:
+        """One page of the records that match, and how many match in all."""
+        predicate = query.to_predicate(self.now_ns())
+        return await self.read(
+            project_id,
+            lambda store, budget: store.search(
+                predicate, start_ns, end_ns, limit, cursor, budget, newest_first=newest_first
+            ),
+        )
+
+    async def aggregate_logs(
+        self,
+        project_id: str,
+        query: LogQuery,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: str | None = None,
+    ) -> Sequence[tuple[str, NDArray[np.int64]]]:
+        """How many match in each step from `start_ns` on, in all or by the values of a field.
+
+        Raises:
+            BadInputError: there would be too many steps.
+        """
+        if step_ns <= 0 or end_ns - start_ns > step_ns * MAX_STEPS:
+            raise BadInputError(f"more than {MAX_STEPS:,} steps; make them longer")
+        predicate = query.to_predicate(self.now_ns())
+        if end_ns <= start_ns:
+            return []
+        return await self.read(
+            project_id,
+            lambda store, budget: store.count_over_time(
+                predicate, start_ns, end_ns, step_ns, by and _own_name(by), budget
+            ),
+        )
+
+    async def field_names(
+        self, project_id: str, query: LogQuery, start_ns: int, end_ns: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
+        """Fields of the records that match, with the number of records that have them."""
+        predicate = query.to_predicate(self.now_ns())
+        return await self.read(
+            project_id,
+            lambda store, budget: store.field_names(predicate, start_ns, end_ns, limit, budget),
+        )
+
+    async def field_values(
+        self, project_id: str, query: LogQuery, field: str, start_ns: int, end_ns: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
+        """A field's most frequent values among the records that match, with their counts."""
+        predicate = query.to_predicate(self.now_ns())
+        return await self.read(
+            project_id,
+            lambda store, budget: store.field_values(
+                predicate, _own_name(field), start_ns, end_ns, limit, budget
+            ),
+        )

@@ -1,0 +1,110 @@
+"""All that the log service asks of an engine; a test can answer it from a list of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obsd.model.budget import QueryBudget
+
+if TYPE_CHECKING:
+    from obsd.model.log_predicate import Predicate
+    from obsd.model.log_record import LogRecord
+
+
+class LogWriteOutcome(Protocol):
+    """What became of a request's records."""
+
+    @property
+    def accepted(self) -> int: ...
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """How many were refused, by reason."""
+
+    @property
+    def messages(self) -> Sequence[str]:
+        """The first few cases in words."""
+
+
+class LogPage(Protocol):
+    """One page of a search."""
+
+    @property
+    def records(self) -> Sequence[LogRecord]: ...
+
+    @property
+    def total(self) -> int:
+        """How many match in all; at least so many, where `total_exact` is false."""
+
+    @property
+    def total_exact(self) -> bool: ...
+
+    @property
+    def next_cursor(self) -> str | None:
+        """Where the next page begins; None at the end."""
+
+
+class LogStore(Protocol):
+    """One project's logs. Every method blocks, and all are thread-safe.
+
+    Times are nanoseconds since 1970; ranges have their start and not their end.
+    """
+
+    def write(self, body: bytes, on_durable: Callable[[Exception | None], None]) -> LogWriteOutcome:
+        """Take in an OTLP `ExportLogsServiceRequest`; the callback tells when the disk has it."""
+
+    def search(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        cursor: str | None,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+    ) -> LogPage: ...
+
+    def count_over_time(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: str | None,
+        budget: QueryBudget,
+    ) -> Sequence[tuple[str, NDArray[np.int64]]]: ...
+
+    def field_values(
+        self,
+        predicate: Predicate,
+        field: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> Sequence[tuple[str, int]]: ...
+
+    def field_names(
+        self, predicate: Predicate, start_ns: int, end_ns: int, limit: int, budget: QueryBudget
+    ) -> Sequence[tuple[str, int]]: ...
+
+    def flush_due(self) -> bool: ...
+
+    def flush(self) -> None: ...
+
+    def compact(self) -> bool: ...
+
+    def settle(self) -> None:
+        """Flush, and merge as far as what is there now ever will be."""
+
+    def apply_retention(self) -> int: ...
+
+    def stats(self) -> Any:  # noqa: ANN401 - the engine's own numbers, for its own telemetry
+        ...
+
+    def close(self) -> None: ...

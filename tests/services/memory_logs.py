@@ -1,0 +1,191 @@
+"""A log store that is a list of records; it fits what the service asks of an engine."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from obsd.model.budget import QueryBudget
+from obsd.model.errors import BadInputError, UndecodableError
+from obsd.model.log_predicate import Predicate
+from obsd.model.log_record import LogRecord
+from tests.oracles.log_predicate import matches, text_of, values
+
+
+@dataclass
+class Outcome:
+    accepted: int
+    rejected: dict[str, int] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Page:
+    records: list[LogRecord]
+    total: int
+    total_exact: bool
+    next_cursor: str | None
+
+
+@dataclass
+class Stats:
+    records: int
+    wal_bytes: int = 0
+    segment_bytes: int = 0
+
+
+def plain(value: Any) -> Any:
+    """An `AnyValue` as its Python value."""
+    kind = value.WhichOneof("value")
+    match kind:
+        case None:
+            return None
+        case "array_value":
+            return [plain(each) for each in value.array_value.values]
+        case "kvlist_value":
+            return pairs(value.kvlist_value.values)
+    return getattr(value, kind)
+
+
+def pairs(key_values: Any) -> dict[str, Any]:
+    return {each.key: plain(each.value) for each in key_values}
+
+
+def decode(body: bytes, now_ns: int = 0) -> list[LogRecord]:
+    try:
+        request = ExportLogsServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise UndecodableError(f"invalid protobuf: {error}") from None
+    records = []
+    for group in request.resource_logs:
+        resource = pairs(group.resource.attributes)
+        for scope in group.scope_logs:
+            for each in scope.log_records:
+                observed_ns = each.observed_time_unix_nano or now_ns
+                records.append(
+                    LogRecord(
+                        time_ns=each.time_unix_nano or observed_ns,
+                        observed_ns=observed_ns,
+                        severity_number=each.severity_number,
+                        severity_text=each.severity_text,
+                        service=str(resource.get("service.name", "")),
+                        body=plain(each.body),
+                        trace_id=each.trace_id.hex(),
+                        span_id=each.span_id.hex(),
+                        resource=resource,
+                        attributes=pairs(each.attributes),
+                    )
+                )
+    return records
+
+
+class MemoryLogs:
+    def __init__(self, now_ns: int = 0, too_old_ns: int = 0) -> None:
+        self.records: list[LogRecord] = []
+        self.now_ns = now_ns
+        self.too_old_ns = too_old_ns
+        self.failure: Exception | None = None
+        self.sync_failure: Exception | None = None
+        self.calls: list[str] = []
+
+    def write(self, body: bytes, on_durable: Callable[[Exception | None], None]) -> Outcome:
+        if self.failure is not None:
+            raise self.failure
+        records = decode(body, self.now_ns)
+        kept = [record for record in records if record.time_ns >= self.too_old_ns]
+        self.records += kept
+        threading.Thread(target=on_durable, args=(self.sync_failure,)).start()
+        refused = len(records) - len(kept)
+        rejected = {"too_old": refused} if refused else {}
+        return Outcome(len(kept), rejected, ["1 record is too old"] if refused else [])
+
+    def _found(self, predicate: Predicate, start_ns: int, end_ns: int) -> list[LogRecord]:
+        return [r for r in self.records if start_ns <= r.time_ns < end_ns and matches(predicate, r)]
+
+    def search(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        cursor: str | None,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+    ) -> Page:
+        if cursor is not None and not cursor.isdecimal():
+            raise BadInputError("invalid cursor")
+        found = self._found(predicate, start_ns, end_ns)
+        found.sort(key=lambda record: record.time_ns, reverse=newest_first)
+        first = int(cursor or 0)
+        end = first + limit
+        following = str(end) if end < len(found) else None
+        return Page(found[first:end], len(found), True, following)
+
+    def count_over_time(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: str | None,
+        budget: QueryBudget,
+    ) -> list[tuple[str, Any]]:
+        steps = -(-(end_ns - start_ns) // step_ns)
+        rows: dict[str, Any] = {}
+        for record in self._found(predicate, start_ns, end_ns):
+            value = "" if by is None else next((text_of(v) for v in values(record, by)), "") or ""
+            row = rows.setdefault(value, np.zeros(steps, np.int64))
+            row[(record.time_ns - start_ns) // step_ns] += 1
+        return sorted(rows.items())
+
+    def field_values(
+        self,
+        predicate: Predicate,
+        name: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> list[tuple[str, int]]:
+        counts: Counter[str] = Counter()
+        for record in self._found(predicate, start_ns, end_ns):
+            counts.update({text_of(v) or "" for v in values(record, name)})
+        return counts.most_common(limit)
+
+    def field_names(
+        self, predicate: Predicate, start_ns: int, end_ns: int, limit: int, budget: QueryBudget
+    ) -> list[tuple[str, int]]:
+        counts: Counter[str] = Counter()
+        for record in self._found(predicate, start_ns, end_ns):
+            counts.update(record.attributes.keys())
+        return counts.most_common(limit)
+
+    def flush_due(self) -> bool:
+        return False
+
+    def flush(self) -> None:
+        self.calls.append("flush")
+
+    def compact(self) -> bool:
+        self.calls.append("compact")
+        return False
+
+    def settle(self) -> None:
+        self.calls.append("settle")
+
+    def apply_retention(self) -> int:
+        return 0
+
+    def stats(self) -> Stats:
+        return Stats(len(self.records))
+
+    def close(self) -> None:
+        self.calls.append("close")
