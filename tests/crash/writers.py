@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from tests.e2e.processes import Server
 from tests.e2e.wire import WRITE_HEADERS, WRITE_PATH, Labels, remote_read, write_body
@@ -31,6 +32,10 @@ class Writer:
     unanswered: set[int] = field(default_factory=set)
     refused: int = 0
     error: Exception | None = None
+
+    path: ClassVar[str] = WRITE_PATH
+    headers: ClassVar[dict[str, str]] = WRITE_HEADERS
+    stored_status: ClassVar[int] = 204
 
     def labels(self, series: int) -> Labels:
         return {"__name__": METRIC, "writer": str(self.number), "series": str(series)}
@@ -63,10 +68,10 @@ class Writer:
     def _send(self, connection: http.client.HTTPConnection) -> None:
         batch = self.next_batch
         self.unanswered.add(batch)
-        connection.request("POST", WRITE_PATH, self.body(batch), WRITE_HEADERS)
+        connection.request("POST", self.path, self.body(batch), self.headers)
         answer = connection.getresponse()
         text = answer.read()
-        if answer.status == 204:
+        if answer.status == self.stored_status:
             self.acknowledged.add(batch)
             self.unanswered.discard(batch)
             self.next_batch += 1
@@ -102,7 +107,7 @@ class Writer:
 class Load:
     """All writers at once, until `stop`."""
 
-    writers: list[Writer]
+    writers: Sequence[Writer]
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
