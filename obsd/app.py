@@ -342,6 +342,7 @@ class Server:
             async with asyncio.timeout(STOP_DEADLINE_S):
                 for site in runner.sites:
                     await site.stop()
+                self._logs.followers.stop()
                 await edge.drain(self._config.server.shutdown_timeout_s)
                 await runner.cleanup()
                 await self._supervisor.stop()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from obsd.api.auth import Authenticator
+from obsd.api.cors import Cors
 from obsd.api.state import ServerState
 from obsd.config import Config
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG: Final = web.AppKey("config", Config)
 STATE: Final = web.AppKey("state", ServerState)
+CORS: Final = web.AppKey("cors", Cors)
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 METRICS: Final[web.AppKey[MetricsCollector]] = web.AppKey("metrics")
 LOGS: Final[web.AppKey[LogAggregator]] = web.AppKey("logs")

@@ -33,6 +33,8 @@ ROUTE_MODULES: Final = (
     "obsd.api.health",
     "obsd.api.home",
     "obsd.api.federate",
+    "obsd.api.log_context",
+    "obsd.api.log_follow",
     "obsd.api.monitoring_logs",
     "obsd.api.monitoring_metrics",
     "obsd.api.prometheus_expr",
@@ -82,10 +84,11 @@ def build_app(
         routes += module.routes()
         if hasattr(module, "error_renderers"):
             renderers |= module.error_renderers()
+    cors = Cors(config.server.cors_origins)
     edge = Edge(
         state=services.state,
         authenticator=services.authenticator,
-        cors=Cors(config.server.cors_origins),
+        cors=cors,
         renderers=ErrorRenderers(renderers),
         telemetry=services.telemetry,
         logs_requests=config.log.requests,
@@ -99,6 +102,7 @@ def build_app(
     application.add_routes(routes)
     application[keys.CONFIG] = config
     application[keys.STATE] = services.state
+    application[keys.CORS] = cors
     application[keys.AUTHENTICATOR] = services.authenticator
     application[keys.METRICS] = services.metrics
     application[keys.LOGS] = services.logs

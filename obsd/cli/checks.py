@@ -15,13 +15,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
 from obsd.config import Config
 from obsd.config.option import Address
+from obsd.config.receivers import OTLP_HTTP, is_open
 from obsd.services.data_dir import LOCK_FILE
 
 _MIB: Final = 1 << 20
@@ -54,6 +55,8 @@ class CheckFinding:
 def run_checks(config: Config) -> Iterator[CheckFinding]:
     """Every check, the cheap ones first."""
     yield from check_port(config.server.listen)
+    if is_open(OTLP_HTTP, config.server.receivers):
+        yield from check_receiver(OTLP_HTTP, config.server.otlp_http_listen)
     yield from check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     yield from check_clock()
     yield from check_disk(config.storage.data_dir)
@@ -79,6 +82,16 @@ def check_port(address: Address) -> Iterator[CheckFinding]:
             yield CheckFinding(Level.PROBLEM, subject, f"cannot be used: {error.strerror or error}")
     else:
         yield CheckFinding(Level.OK, subject, "free")
+
+
+def check_receiver(name: str, address: Address) -> Iterator[CheckFinding]:
+    """As a port; but obsd serves without a receiver's, so that it is a warning at most."""
+    for found in check_port(address):
+        if found.level is Level.OK:
+            yield replace(found, message=f"{found.message} ({name})")
+        else:
+            message = f"{found.message}; obsd then starts without its receiver {name}"
+            yield replace(found, level=Level.WARNING, message=message)
 
 
 def _is_obsd(address: Address) -> bool:
@@ -265,15 +278,18 @@ def lock_holder(data_dir: Path) -> str | None:
 
 
 def _inspect_engines(data_dir: Path) -> Iterator[CheckFinding]:
-    """Scan the logs and verify the parts of every project."""
-    from obsd.services.projects import METRICS_DIRECTORY, PROJECTS_DIRECTORY
-    from obsd.tsdb.inspect import inspect
+    """Scan the write-ahead logs, and verify the parts and segments, of every project."""
+    from obsd.logindex import inspect as log_files
+    from obsd.services.projects import LOGS_DIRECTORY, METRICS_DIRECTORY, PROJECTS_DIRECTORY
+    from obsd.tsdb import inspect as metric_files
 
     for project in sorted((data_dir / PROJECTS_DIRECTORY).glob("*")):
-        directory = project / METRICS_DIRECTORY
-        if not directory.is_dir():
-            continue
-        for finding in inspect(directory):
+        findings: list[metric_files.Finding | log_files.Finding] = []
+        if (directory := project / METRICS_DIRECTORY).is_dir():
+            findings += metric_files.inspect(directory)
+        if (directory := project / LOGS_DIRECTORY).is_dir():
+            findings += log_files.inspect(directory)
+        for finding in findings:
             level = _LEVELS[finding.level.value]
             yield CheckFinding(level, f"project {project.name}, {finding.subject}", finding.message)
 

@@ -7,11 +7,12 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 TIMEOUT_S: Final = 150.0  # Longer than a query may take, so that the server's reason is heard.
+SILENCE_S: Final = 60.0  # A stream has a heartbeat every 15 s.
 
 
 class ClientError(Exception):
@@ -45,7 +46,9 @@ class Client:
         status, body = self._send(self._request(path, urllib.parse.urlencode(parameters).encode()))
         return _open_envelope(status, body)
 
-    def get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    def get(
+        self, path: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]]
+    ) -> dict[str, Any]:
         """GET from the product API.
 
         Raises:
@@ -58,6 +61,30 @@ class Client:
         if answer is None or status != 200:
             raise _refusal(status, answer)
         return answer
+
+    def stream(self, path: str, body: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
+        """POST JSON, and yield the server-sent events that come: name and data.
+
+        Ends when the server ends it.
+
+        Raises:
+            ClientError: the server cannot be reached, or the stream breaks off.
+            ApiError: the server refuses.
+        """
+        request = self._request(path, json.dumps(body).encode())
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=SILENCE_S) as response:  # noqa: S310
+                if response.headers.get_content_type() != "text/event-stream":
+                    raise _refusal(response.status, None)
+                yield from read_events(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refusal(error.code, _parse(error.read())) from None
+        except urllib.error.URLError as error:
+            raise self._unreachable(error) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise ClientError(f"the connection to {self.url} broke: {_reason(error)}") from None
 
     def _request(self, path: str, body: bytes | None) -> urllib.request.Request:
         request = urllib.request.Request(  # noqa: S310 - http and https only, see base_url
@@ -77,10 +104,34 @@ class Client:
             with error:
                 return error.code, error.read()
         except (OSError, http.client.HTTPException) as error:
-            raise ClientError(
-                f"cannot reach obsd at {self.url}: {_reason(error)}; start it with 'obsd serve', or"
-                " name another address with --url"
-            ) from None
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, error: Exception) -> ClientError:
+        return ClientError(
+            f"cannot reach obsd at {self.url}: {_reason(error)}; start it with 'obsd serve', or"
+            " name another address with --url"
+        )
+
+
+def read_events(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
+    """Server-sent events whose data is JSON; comments are passed over.
+
+    Raises:
+        ClientError: the data is none.
+    """
+    name, data = "message", b""
+    for line in lines:
+        match line.rstrip(b"\r\n").partition(b":"):
+            case (b"event", _, value):
+                name = value.strip().decode("utf-8", "replace")
+            case (b"data", _, value):
+                data += value
+            case (b"", b"", _) if data:
+                try:
+                    yield name, json.loads(data)
+                except ValueError:
+                    raise ClientError("what answers there is not obsd; see --url") from None
+                name, data = "message", b""
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:
@@ -113,7 +164,7 @@ def _reason(error: Exception) -> str:
     """What went wrong, in words: `Connection refused` and not `[Errno 111] Connection refused`."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
-        return f"no answer within {TIMEOUT_S:.0f} s"
+        return "no answer in time"
     text = cause.strerror if isinstance(cause, OSError) else None
     return text or str(cause) or type(cause).__name__
 

@@ -9,12 +9,22 @@ from datetime import datetime
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
+from obsd.cli import logs_follow
 from obsd.cli.client import ApiError, Client, ClientError
+from obsd.cli.logs_context import groups_of
 from obsd.cli.query import DEFAULT_URL, StepParameter, TimeParameter, fail_with_place
 
 PATH: Final = "/api/v1/monitoring/logs"
 PAGE: Final = 1000
+_NOT_WITH_FOLLOW: Final = {
+    "since_s": "--since",
+    "from_s": "--from",
+    "to_s": "--to",
+    "limit": "--limit",
+    "context": "--context",
+}
 _COLOURS: Final[dict[str, dict[str, Any]]] = {
     "trace": {"fg": "bright_black"},
     "debug": {"fg": "bright_black"},
@@ -38,14 +48,27 @@ _COLOURS: Final[dict[str, dict[str, Any]]] = {
     metavar="N",
     help="How many records at most, the newest ones.",
 )
+@click.option("--follow", "-f", is_flag=True, help="Show what arrives from now on, until Ctrl-C.")
+@click.option(
+    "--context",
+    "-C",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="Show N records before and after each, too, from the same source.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--fields", metavar="A,B", help="Show these fields, and no others.")
 @click.option("--url", envvar="OBSD_URL", default=DEFAULT_URL, show_default=True, help="Where.")
 @click.option("--project", envvar="OBSD_PROJECT", metavar="P", help="Whose data.")
 @click.option("--token", envvar="OBSD_TOKEN", metavar="TOKEN", help="Better set OBSD_TOKEN.")
+@click.pass_context
 def logs(
+    invocation: click.Context,
+    /,
     query: str,
     limit: int,
+    follow: bool,
+    context: int | None,
     as_json: bool,
     fields: str | None,
     url: str,
@@ -59,23 +82,60 @@ def logs(
     everything is shown. By default that is of the last hour, the oldest record first.
     """
     parameters = parameters_of(query, time.time(), **times)
+    if follow:
+        _refuse_with_follow(invocation)
     client = Client(url, project, token)
+    names = [name.strip() for name in fields.split(",") if name.strip()] if fields else None
+    show = json_line if as_json else text_line
     try:
+        if follow:
+            logs_follow.follow(client, PATH, query, lambda entry: show(entry, names))
+            return
         entries, total, is_exact = fetch(client, parameters, limit)
+        entries.reverse()
+        if context is None:
+            for entry in entries:
+                click.echo(show(entry, names))
+        else:
+            _show_context(client, entries, context, names, as_json=as_json)
     except ApiError as error:
         fail_with_place(query, error)
     except ClientError as error:
         click.echo(f"obsd: {error}", err=True)
         raise SystemExit(1) from None
-    names = [name.strip() for name in fields.split(",") if name.strip()] if fields else None
-    for entry in reversed(entries):
-        click.echo(json_line(entry, names) if as_json else text_line(entry, names))
     if len(entries) < total and not as_json:
         bound = "" if is_exact else "at least "
         click.echo(
             f"obsd: the newest {len(entries)} of {bound}{total} records; --limit shows more",
             err=True,
         )
+
+
+def _refuse_with_follow(invocation: click.Context) -> None:
+    """Options that say nothing about what is yet to come."""
+    for name, option in _NOT_WITH_FOLLOW.items():
+        if invocation.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} does not go with --follow, which shows what arrives")
+
+
+def _show_context(
+    client: Client,
+    hits: list[dict[str, Any]],
+    lines: int,
+    names: list[str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """As grep does: `>` before a hit, and `--` between runs; in JSON, `match` tells."""
+    for number, group in enumerate(groups_of(client, f"{PATH}/context", hits, lines)):
+        if number and not group.goes_on and not as_json:
+            click.echo("--")
+        for line in group.lines:
+            if as_json:
+                shown = json.loads(json_line(line.entry, names)) | {"match": line.is_hit}
+                click.echo(json.dumps(shown, ensure_ascii=False))
+            else:
+                click.echo(f"{'>' if line.is_hit else ' '} {text_line(line.entry, names)}")
 
 
 def parameters_of(

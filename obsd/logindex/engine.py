@@ -35,6 +35,7 @@ from obsd.logindex.compaction import choose_merge, merge
 from obsd.logindex.options import LogOptions
 from obsd.logindex.predicates import encode_predicate
 from obsd.logindex.stats import LogStats
+from obsd.logindex.tail import LogTail
 from obsd.logindex.wal_record import MAGIC, WalRecord
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock
@@ -44,6 +45,7 @@ from obsd.model.errors import (
     OverloadedError,
     QueryError,
     StorageUnavailableError,
+    TooLargeError,
     UndecodableError,
 )
 from obsd.model.log_predicate import Predicate
@@ -117,6 +119,8 @@ class LogEngine:
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._merge_lock = threading.Lock()
+        self._tails_lock = threading.Lock()
+        self._tails: tuple[LogTail, ...] = ()  # Replaced under its lock; read without.
         # Under the write lock: the memtable that takes writes, and the next record's number.
         self._memtable: NumberedMemtable | None = None
         self._next_row = self._catalog.next_row
@@ -124,6 +128,7 @@ class LogEngine:
         self._accepted = 0
         self._rejected: Counter[str] = Counter()
         self._work = _Work()
+        self._closed = False  # Under the write lock.
 
     @staticmethod
     def open(directory: Path, options: LogOptions, clock: Clock) -> LogEngine:
@@ -139,11 +144,12 @@ class LogEngine:
 
         When this returns, searches see its records. `on_durable(None)` is called from another
         thread once the disk has them, or with the error that prevents that; only then may the
-        request be acknowledged.
+        request be acknowledged. Where nothing is to be stored, it is called from this thread.
 
         Raises:
             UndecodableError: it is not such a request; nothing was stored.
-            OverloadedError: the memtables are full; nothing was stored.
+            TooLargeError: it has too many parts; nothing was stored.
+            OverloadedError: the memtables are full, or the engine is closed; nothing was stored.
             StorageUnavailableError: the disk refuses; nothing was stored.
         """
         if self._memtable_bytes(self._catalog.live) > self._options.max_memtable_bytes:
@@ -153,12 +159,23 @@ class LogEngine:
             batch = _native.LogBatch.decode(body, limits)
         except ValueError as error:
             raise UndecodableError(str(error)) from error
+        except _native.TooLargeError as error:
+            raise TooLargeError("logs request in memory", _native.LogBatch.MAX_BYTES) from error
+        if not batch.records:
+            with self._write_lock:
+                self._rejected.update(batch.rejected)
+            on_durable(None)
+            return LogWriteOutcome(0, batch.rejected, batch.messages)
         packed = batch.packed()
         with self._write_lock:
+            if self._closed:
+                raise OverloadedError("the log engine is closed")
             memtable = self._memtable or self._begin_memtable()
             record = WalRecord(memtable.sequence, self._next_row, *limits, len(body), packed)
             self._wal.append(record.encode(), on_durable)
             memtable.memtable.append(batch, self._next_row)
+            for tail in self._tails:
+                tail.add(batch, self._next_row, len(body))
             self._next_row += batch.records
             self._accepted += batch.records
             rejected = batch.rejected
@@ -170,14 +187,16 @@ class LogEngine:
         return (
             now_ms * _MS,
             self._oldest_ns(now_ms),
-            (now_ms + options.max_future_ms) * _MS,
+            min((now_ms + options.max_future_ms) * _MS, _FOREVER_NS),
             options.max_body_bytes,
             options.max_metadata_bytes,
         )
 
     def _oldest_ns(self, now_ms: int) -> int:
         retention_ms = self._options.retention_ms
-        return -_FOREVER_NS if retention_ms is None else (now_ms - retention_ms) * _MS
+        if retention_ms is None:
+            return -_FOREVER_NS
+        return max((now_ms - retention_ms) * _MS, -_FOREVER_NS)
 
     @staticmethod
     def _memtable_bytes(live: Live) -> int:
@@ -224,6 +243,18 @@ class LogEngine:
         self._next_row = max(self._next_row, record.first_row + batch.records)
         return batch.records
 
+    def open_tail(self, max_bytes: int) -> LogTail:
+        """What is written from now on, until `close_tail`."""
+        tail = LogTail(max_bytes, self._options.granule_rows)
+        with self._tails_lock:
+            self._tails = (*self._tails, tail)
+        return tail
+
+    def close_tail(self, tail: LogTail) -> None:
+        """Give no more to it."""
+        with self._tails_lock:
+            self._tails = tuple(each for each in self._tails if each is not tail)
+
     # Storing
 
     def flush_due(self) -> bool:
@@ -236,6 +267,8 @@ class LogEngine:
         memtable = memtables[0].memtable
         return (
             memtable.records >= options.flush_records
+            # A request is in the WAL as a whole, however little of it was stored.
+            or self._wal.size_bytes >= options.flush_wal_bytes
             or memtable.size_bytes >= options.flush_bytes
             or self._clock.now_ms() - self._memtable_since_ms >= options.flush_interval_ms
         )
@@ -470,7 +503,12 @@ class LogEngine:
         )
 
     def close(self) -> None:
-        """Flush and stop. Where the disk refuses, the WAL keeps what is in the memtable."""
+        """Flush and stop; writes are refused then.
+
+        Where the disk refuses, the WAL keeps what is in the memtable.
+        """
+        with self._write_lock:
+            self._closed = True
         try:
             if self._catalog.live.memtables:
                 self.flush()

@@ -7,9 +7,10 @@ those of metrics, and queries of both kinds take turns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from obsd.model.errors import BadInputError
 from obsd.model.log_record import LogRecord
 from obsd.model.severity import LEVELS, level_name, severity_number
 from obsd.services.log_encoding import encode_logs
+from obsd.services.log_followers import Follower, FollowLimits, LogFollowers, Render
 from obsd.services.log_store import LogPage, LogStore, LogWriteOutcome
 from obsd.services.metrics_collector import Executors, QueryLimits
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
@@ -34,6 +36,13 @@ T = TypeVar("T")
 
 MAX_STEPS: Final = 11_000
 """Steps of a count over time; the same as for metrics."""
+
+MAX_AT_ONE_TIME: Final = 1_000
+"""Records of the very moment that a context is asked for; senders with coarse clocks have many."""
+
+_FIRST_NS: Final = -(1 << 63) + 1
+_LAST_NS: Final = (1 << 63) - 1
+_CONTEXT_SPANS_NS: Final = (60_000_000_000, 3_600_000_000_000, 1 << 63)
 
 
 class RejectedLogsError(BadInputError):
@@ -84,6 +93,43 @@ class LogQuery:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Where a record came from.
+
+    Attributes:
+        service: "" for records without one; None for any.
+        resource: fields with the values that they must have.
+    """
+
+    service: str | None = None
+    resource: Mapping[str, str] = field(default_factory=dict)
+
+    def to_predicate(self) -> Predicate:
+        """What the engine is to find."""
+        from obsd.model.log_predicate import And, Equals, Exists, Not
+
+        parts: list[Predicate] = [Equals(_own_name(k), v) for k, v in self.resource.items()]
+        if self.service:
+            parts.append(Equals("service", self.service))
+        elif self.service is not None:
+            parts.append(Not(Exists("service")))
+        return And(tuple(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class LogContext:
+    """Records of one source around a moment, each list in order of time.
+
+    Attributes:
+        at: those of that very moment.
+    """
+
+    before: Sequence[LogRecord]
+    at: Sequence[LogRecord]
+    after: Sequence[LogRecord]
+
+
 def _own_name(field: str) -> str:
     from obsd.logsearch import own_name
 
@@ -107,6 +153,7 @@ class LogAggregator:
         turns: QueryTurns,
         limits: QueryLimits | None = None,
         clock: Clock | None = None,
+        follow_limits: FollowLimits | None = None,
     ) -> None:
         self._projects = projects
         self._ingest = executors.ingest
@@ -114,6 +161,7 @@ class LogAggregator:
         self._turns = turns
         self._limits = limits or QueryLimits()
         self._clock = clock or SystemClock()
+        self.followers: Final = LogFollowers(turns, self.new_budget, follow_limits)
 
     @property
     def ingest_pool(self) -> Executor:
@@ -228,6 +276,46 @@ class LogAggregator:
             lambda store, budget: store.count_over_time(
                 predicate, start_ns, end_ns, step_ns, by and _own_name(by), budget
             ),
+        )
+
+    async def logs_around(
+        self, project_id: str, source: LogSource, time_ns: int, before: int, after: int
+    ) -> LogContext:
+        """The records of a source at a moment, and so many before and after it."""
+        predicate = source.to_predicate()
+
+        def look(store: LogStore, budget: QueryBudget) -> LogContext:
+            def page(start_ns: int, end_ns: int, limit: int, *, newest_first: bool) -> LogPage:
+                return store.search(
+                    predicate, start_ns, end_ns, limit, None, budget, newest_first=newest_first
+                )
+
+            earlier: Sequence[LogRecord] = []
+            later: Sequence[LogRecord] = []
+            # Mostly what is asked for is near, and a search of little time is soon done.
+            for span_ns in _CONTEXT_SPANS_NS:
+                if len(earlier) < before:
+                    start_ns = max(time_ns - span_ns, _FIRST_NS)
+                    earlier = page(start_ns, time_ns, before, newest_first=True).records
+                if len(later) < after:
+                    end_ns = min(time_ns + span_ns, _LAST_NS)
+                    later = page(time_ns + 1, end_ns, after, newest_first=False).records
+            at = page(time_ns, time_ns + 1, MAX_AT_ONE_TIME, newest_first=False).records
+            return LogContext(list(reversed(earlier)), at, later)
+
+        return await self.read(project_id, look)
+
+    def follow(
+        self, project_id: str, query: LogQuery, render: Render
+    ) -> AbstractAsyncContextManager[Follower]:
+        """What arrives from now on and matches; see `LogFollowers.follow`.
+
+        Raises:
+            BadInputError: the query is none.
+        """
+        predicate = query.to_predicate(self.now_ns())
+        return self.followers.follow(
+            project_id, lambda: self._projects.log_store(project_id), predicate, render
         )
 
     async def field_names(

@@ -48,6 +48,32 @@ class LogPage(Protocol):
         """Where the next page begins; None at the end."""
 
 
+class LogArrivals(Protocol):
+    """The records that came between two calls of `LogTail.take`."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def missed(self) -> int:
+        """How many more came, and were let go for want of room."""
+
+    def search(
+        self, predicate: Predicate, limit: int, budget: QueryBudget
+    ) -> tuple[Sequence[LogRecord], int]:
+        """The first matching records by time, and how many match in all."""
+
+
+class LogTail(Protocol):
+    """Keeps what arrives until it is taken, as far as there is room. Thread-safe."""
+
+    @property
+    def is_empty(self) -> bool: ...
+
+    def take(self) -> LogArrivals:
+        """What has come since the last call. Blocks for as long as the records take."""
+
+
 class LogStore(Protocol):
     """One project's logs. Every method blocks, and all are thread-safe.
 
@@ -92,6 +118,12 @@ class LogStore(Protocol):
     def field_names(
         self, predicate: Predicate, start_ns: int, end_ns: int, limit: int, budget: QueryBudget
     ) -> Sequence[tuple[str, int]]: ...
+
+    def open_tail(self, max_bytes: int) -> LogTail:
+        """What is written from now on, until `close_tail`."""
+
+    def close_tail(self, tail: Any) -> None:  # noqa: ANN401 - the engine's own tail
+        """Give no more to it."""
 
     def flush_due(self) -> bool: ...
 

@@ -1,0 +1,123 @@
+"""Checks a project's `logs` directory without changing it: what `obsd doctor` says about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from obsd import _native
+from obsd.durable import records, wal
+from obsd.logindex import filenames, wal_record
+from obsd.logindex.wal_record import WalRecord
+from obsd.model.errors import CorruptDataError
+
+
+class Level(Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    message: str
+
+
+def inspect(directory: Path) -> list[Finding]:
+    """Read every file of a project's `logs` directory and check every checksum.
+
+    A server may be running on it: files that it deletes meanwhile are passed over.
+    """
+    segments = directory / filenames.SEGMENTS_DIRECTORY
+    return [
+        *_wal(directory / filenames.WAL_DIRECTORY),
+        *_segments(segments),
+        *_listed(segments),
+        *_quarantine(directory / filenames.QUARANTINE_DIRECTORY),
+    ]
+
+
+def _wal(directory: Path) -> Iterator[Finding]:
+    for path in _files(directory):
+        if wal.segment_number(path.name) is not None:
+            yield _wal_segment(path, f"log WAL segment {path.name}")
+
+
+def _wal_segment(path: Path, subject: str) -> Finding:
+    count, end_bytes = 0, records.MAGIC_BYTES
+    try:
+        for record in records.iter_records(path, wal_record.MAGIC):
+            WalRecord.decode(record.payload)
+            count, end_bytes = count + 1, record.end_bytes
+        size_bytes = path.stat().st_size
+    except FileNotFoundError:
+        return Finding(Level.OK, subject, "deleted meanwhile")
+    except (CorruptDataError, OSError) as error:
+        return Finding(Level.ERROR, subject, str(error))
+    torn_bytes = size_bytes - end_bytes
+    if torn_bytes > 0:
+        message = f"{count} whole requests, then {torn_bytes} bytes that are none"
+        return Finding(Level.WARNING, subject, message)
+    return Finding(Level.OK, subject, f"{count} requests")
+
+
+def _segments(directory: Path) -> Iterator[Finding]:
+    whole = count = 0
+    for path in _files(directory):
+        if path.suffix != filenames.SEGMENT_SUFFIX:
+            continue
+        try:
+            segment = _native.LogSegment.open(path)
+            segment.verify()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield Finding(Level.ERROR, f"log segment {path.name}", str(error))
+        except _native.CorruptError as error:
+            yield Finding(Level.ERROR, f"log segment {path.name}", str(error.args[-1]))
+        else:
+            whole, count = whole + 1, count + segment.stats.records
+    yield Finding(Level.OK, "log segments", f"{whole} whole segments with {count} records")
+
+
+def _listed(directory: Path) -> Iterator[Finding]:
+    """Segments that the manifest has and the disk has not.
+
+    A running server may have replaced both since: the manifest is read again for what is missing.
+    """
+    path = directory / filenames.MANIFEST
+    try:
+        missing = {name for name in _names(path) if not (directory / name).exists()}
+        missing &= set(_names(path)) if missing else set()
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{error}; obsd then takes every segment that is there"
+        yield Finding(Level.ERROR, "log manifest", message)
+        return
+    for name in sorted(missing):
+        message = "listed in the manifest, but missing; restore it from a snapshot"
+        yield Finding(Level.ERROR, f"log segment {name}", message)
+
+
+def _names(manifest: Path) -> list[str]:
+    return [str(name) for name in json.loads(manifest.read_bytes())["segments"]]
+
+
+def _quarantine(directory: Path) -> Iterator[Finding]:
+    for path in _files(directory):
+        message = "damaged, and set aside; restore it from a snapshot, or delete it"
+        yield Finding(Level.WARNING, str(path), message)
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
