@@ -34,6 +34,7 @@ class Usage:
 
     cpu_seconds: float
     rss_bytes: int
+    peak_rss_bytes: int
     anonymous_bytes: int  # RSS without mapped files, which the kernel can take back.
 
 
@@ -241,6 +242,7 @@ def process_usage(pid: int) -> Usage:
     return Usage(
         cpu_seconds=ticks / _TICKS_PER_SECOND,
         rss_bytes=int(status["VmRSS"].split()[0]) * 1024,
+        peak_rss_bytes=int(status["VmHWM"].split()[0]) * 1024,
         anonymous_bytes=int(status["RssAnon"].split()[0]) * 1024,
     )
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bodies import MIN_LABELS, VALUE_KINDS, Bodies, Shape
 from peers import Obsd, Peer, Prometheus, VictoriaMetrics
+from report import render
 from sender import http_request, send
 
 EXPECTED_RATE = 3_000_000  # Samples/s that the bodies must last for; a faster server ends early.
@@ -229,15 +230,7 @@ def table(results: list[Figures]) -> str:
         ("new series: seconds", lambda f: f.registration_seconds, ",.2f"),
         ("new series: CPU seconds", lambda f: f.registration_cpu_seconds, ",.2f"),
     ]
-    lines = [f"{'':32}" + "".join(f"{result.server:>18}" for result in results)]
-    if len(results) > 1:
-        lines[0] += f"{'ratio':>10}"
-    for title, value, spec in rows:
-        line = f"{title:32}" + "".join(f"{value(result):>18{spec}}" for result in results)
-        if len(results) > 1 and value(results[1]):
-            line += f"{value(results[0]) / value(results[1]):>10.2f}"
-        lines.append(line)
-    return "\n".join(lines)
+    return render(results, rows)
 
 
 def figures_json(figures: Figures) -> dict[str, object]:

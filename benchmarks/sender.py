@@ -1,4 +1,4 @@
-"""Sends ready-made remote write requests over a few connections, and does little else.
+"""Sends ready-made requests over a few connections, and does little else.
 
 One blocking thread a connection, one request in flight on each: the sender shares the processor
 with the server that it measures.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,12 @@ import numpy.typing as npt
 RESPONSE_TIMEOUT_S = 60.0
 MAX_RETRY_WAIT_S = 1.0
 STATUSES_TO_RETRY = (429, 503)
+REMOTE_WRITE_PATH = "/api/v1/write"
+REMOTE_WRITE_HEADERS = {
+    "Content-Type": "application/x-protobuf",
+    "Content-Encoding": "snappy",
+    "X-Prometheus-Remote-Write-Version": "0.1.0",
+}
 
 
 class RefusedError(Exception):
@@ -39,18 +45,18 @@ class Sent:
         return float(np.quantile(latencies, quantile) * 1e3) if latencies.size else float("nan")
 
 
-def http_request(body: bytes) -> bytes:
-    """A whole HTTP request; the path and the headers are the same for every server."""
-    head = (
-        "POST /api/v1/write HTTP/1.1\r\n"
-        "Host: 127.0.0.1\r\n"
-        "User-Agent: obsd-benchmark\r\n"
-        "Content-Type: application/x-protobuf\r\n"
-        "Content-Encoding: snappy\r\n"
-        "X-Prometheus-Remote-Write-Version: 0.1.0\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def http_request(
+    body: bytes, path: str = REMOTE_WRITE_PATH, headers: Mapping[str, str] = REMOTE_WRITE_HEADERS
+) -> bytes:
+    """A whole HTTP request."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "User-Agent: obsd-benchmark",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def send(port: int, requests: list[Iterable[bytes]], seconds: float) -> Sent:
