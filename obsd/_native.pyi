@@ -235,6 +235,9 @@ _LogPredicate = tuple[object, ...]
 class LogBatch:
     """A decoded OTLP logs request, on its way into a memtable."""
 
+    MAX_BYTES: int
+    """What its parts may take in memory."""
+
     @staticmethod
     def decode(body: bytes, limits: _LogLimits) -> LogBatch: ...
     @staticmethod

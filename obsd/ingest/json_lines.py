@@ -7,6 +7,7 @@ that loggers use, and every other field becomes an attribute with its type.
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,12 +19,13 @@ from obsd.api.auth import project_of
 from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import ErrorRenderer, render_json
 from obsd.api.keys import LOGS
+from obsd.ingest.json_shown import shown
 from obsd.ingest.media_type import parse_media_type
 from obsd.ingest.record_hints import SERVICE_NAMES, find_level, find_span, find_text, find_trace
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
 from obsd.model.rfc3339 import parse_rfc3339_ns
-from obsd.services.log_encoding import RecordGroup, log_record, resource
+from obsd.services.log_encoding import RecordGroup, RequestMemory, log_record, resource
 from obsd.services.log_encoding import request as encode_request
 
 PATHS: Final = ("/ingest/jsonline", "/insert/jsonline", "/api/v1/import/jsonlines")
@@ -76,6 +78,7 @@ class Lines:
     rejected: int = 0
     errors: list[dict[str, int | str]] = field(default_factory=list)
     groups: dict[bytes, RecordGroup] = field(default_factory=dict)
+    memory: RequestMemory = field(default_factory=RequestMemory)
 
     def refuse(self, line: int, reason: str) -> None:
         self.rejected += 1
@@ -83,9 +86,16 @@ class Lines:
             self.errors.append({"line": line, "reason": reason})
 
     def add(self, source: bytes, record: bytes) -> None:
+        """Take a record.
+
+        Raises:
+            TooLargeError: the request becomes too large.
+        """
         self.accepted += 1
+        self.memory.add(len(record))
         group = self.groups.get(source)
         if group is None:
+            self.memory.add(len(source))
             group = self.groups[source] = RecordGroup(source)
         group.records.append(record)
 
@@ -97,8 +107,8 @@ def read_lines(body: bytes, *, is_text: bool, hints: Hints, now_ns: int) -> Line
     """Every record of a body; wrong lines are counted and named."""
     lines = Lines()
     if is_text:
-        for line in body.split(b"\n"):
-            text = line.removesuffix(b"\r").decode("utf-8", "replace")
+        for line in io.BytesIO(body):
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
             if text.strip():
                 lines.add(b"", log_record(time_ns=now_ns, body=text))
         return lines
@@ -118,7 +128,7 @@ def _items(body: bytes, lines: Lines) -> Iterator[tuple[int, Any]]:
     if (whole := _whole(body, decode)) is not None:
         yield from whole
         return
-    for number, line in enumerate(body.split(b"\n"), 1):
+    for number, line in enumerate(io.BytesIO(body), 1):
         if not line.strip():
             continue
         try:
@@ -152,7 +162,7 @@ def encode_object(item: Any, hints: Hints, now_ns: int) -> tuple[bytes, bytes]: 
         BadInputError: it is no object.
     """
     if not isinstance(item, dict):
-        raise BadInputError(f"expected an object, found {str(item)[:40]!r}")
+        raise BadInputError(f"expected an object, found {shown(item)}")
     fields: dict[str, Value] = item
     for name in hints.ignored:
         fields.pop(name, None)

@@ -20,12 +20,13 @@ from obsd.api.compression import content_coding, decompress, read_body
 from obsd.api.errors import ErrorRenderer, render_text
 from obsd.api.keys import LOGS
 from obsd.ingest.body import read_compressed
+from obsd.ingest.json_shown import shown
 from obsd.ingest.loki_labels import parse_labels
 from obsd.ingest.media_type import parse_media_type
 from obsd.ingest.record_hints import find_level, find_span, find_trace
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.services.log_aggregator import describe_rejected
-from obsd.services.log_encoding import RecordGroup, log_record, resource
+from obsd.services.log_encoding import RecordGroup, RequestMemory, log_record, resource
 from obsd.services.log_encoding import request as encode_request
 from obsd.services.protobuf import BYTES, VARINT, iter_fields, signed
 
@@ -73,6 +74,7 @@ class Push:
     groups: list[RecordGroup] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     error_count: int = 0
+    memory: RequestMemory = field(default_factory=RequestMemory)
 
     def refuse(self, reason: str) -> None:
         self.error_count += 1
@@ -83,9 +85,10 @@ class Push:
         check_labels(labels)
         service = next((labels[n] for n in SERVICE_LABELS if labels.get(n)), UNKNOWN_SERVICE)
         group = RecordGroup(resource({**labels, "service.name": service}))
+        self.memory.add(len(group.resource))
         self.groups.append(group)
         _, number, text = find_level(labels)
-        return Stream(group, number, text)
+        return Stream(group, self.memory, number, text)
 
 
 @dataclass(slots=True)
@@ -93,6 +96,7 @@ class Stream:
     """One set of labels, and the level that they tell."""
 
     group: RecordGroup
+    memory: RequestMemory
     severity_number: int
     severity_text: str
 
@@ -101,20 +105,21 @@ class Stream:
 
         Raises:
             BadInputError: it is over a limit.
+            TooLargeError: the request becomes too large.
         """
         check_entry(time_ns, line, metadata)
         _, number, text = find_level(metadata)
-        self.group.records.append(
-            log_record(
-                time_ns=time_ns,
-                body=line,
-                severity_number=number or self.severity_number,
-                severity_text=text or self.severity_text,
-                attributes=metadata,
-                trace_id=find_trace(metadata)[1],
-                span_id=find_span(metadata)[1],
-            )
+        record = log_record(
+            time_ns=time_ns,
+            body=line,
+            severity_number=number or self.severity_number,
+            severity_text=text or self.severity_text,
+            attributes=metadata,
+            trace_id=find_trace(metadata)[1],
+            span_id=find_span(metadata)[1],
         )
+        self.memory.add(len(record))
+        self.group.records.append(record)
 
 
 def check_labels(labels: dict[str, str]) -> None:
@@ -204,7 +209,7 @@ def _json_entry(entry: Any) -> tuple[int, str, dict[str, str]]:  # noqa: ANN401 
                     raise BadInputError(f"the value of metadata {name!r} is no string")
             return int(time), line, metadata
         case [time, *_] if not isinstance(time, str) or not _DIGITS.fullmatch(time):
-            raise BadInputError(f"timestamp {str(time)[:40]!r} is no string of nanoseconds")
+            raise BadInputError(f"timestamp {shown(time)} is no string of nanoseconds")
     raise BadInputError('a value is not of the form ["<nanoseconds>", "<line>", {…}]')
 
 
@@ -223,23 +228,23 @@ def read_protobuf(body: bytes) -> Push:
 
 
 def _read_stream(push: Push, message: bytes) -> None:
-    labels, entries = "", []
+    labels = ""
     for number, kind, value in iter_fields(message):
-        if kind != BYTES or not isinstance(value, bytes):
-            continue
-        if number == 1:
+        if number == 1 and kind == BYTES and isinstance(value, bytes):
             labels = _text(value)
-        elif number == 2:
-            entries.append(value)
-    decoded = [_read_entry(entry) for entry in entries]
     try:
         stream = push.start_stream(parse_labels(labels))
     except BadInputError as error:
         push.refuse(str(error))
-        return
-    for entry in decoded:
+        stream = None
+    # One by one: an entry is two bytes in the message and hundreds when it is read.
+    for number, kind, value in iter_fields(message):
+        if number != 2 or kind != BYTES or not isinstance(value, bytes):
+            continue
+        entry = _read_entry(value)
         try:
-            stream.add(*entry)
+            if stream is not None:
+                stream.add(*entry)
         except BadInputError as error:
             push.refuse(str(error))
 

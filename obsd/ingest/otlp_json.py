@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from obsd.ingest.json_shown import shown
 from obsd.model.errors import UndecodableError
 from obsd.model.log_record import Value
 from obsd.model.severity import severity_number
@@ -187,7 +188,7 @@ def _bytes(tree: dict[str, Json], key: str, at: str) -> bytes:
         return base64.b64decode(
             text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True
         )
-    except binascii.Error as error:
+    except ValueError as error:  # Of binascii, too.
         raise UndecodableError(f"{at}.{key}: expected base64: {error}") from None
 
 
@@ -252,4 +253,4 @@ def _object(value: Json, at: str) -> dict[str, Json]:
 
 
 def _wrong(at: str, expected: str, found: object) -> UndecodableError:
-    return UndecodableError(f"{at}: expected {expected}, found {str(found)[:80]!r}")
+    return UndecodableError(f"{at}: expected {expected}, found {shown(found)}")

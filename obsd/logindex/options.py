@@ -17,6 +17,7 @@ class LogOptions:
         flush_records: a memtable with this many records is due for a flush. Replay after a crash
             reads that many again, so this bounds the time to ready.
         flush_bytes: a memtable of this size is due for a flush.
+        flush_wal_bytes: a WAL of this size is due for a flush.
         flush_interval_ms: a memtable of this age is due for a flush.
         max_memtable_bytes: writes are refused (503) while memtables take this much memory.
         granule_rows: records of a full granule. More compress better; each one that a page shows a
@@ -30,6 +31,7 @@ class LogOptions:
     max_metadata_bytes: int = 64 << 10
     flush_records: int = 500_000
     flush_bytes: int = 128 << 20
+    flush_wal_bytes: int = 512 << 20
     flush_interval_ms: int = 300_000
     max_memtable_bytes: int = 512 << 20
     granule_rows: int = 8192

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from obsd.model.clock import Clock, SystemClock
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import LogRecord
 from obsd.model.severity import LEVELS, level_name, severity_number
+from obsd.services.absent_logs import AbsentLogs
 from obsd.services.log_encoding import encode_logs
 from obsd.services.log_followers import Follower, FollowLimits, LogFollowers, Render
 from obsd.services.log_store import LogPage, LogStore, LogWriteOutcome
@@ -161,6 +162,7 @@ class LogAggregator:
         self._turns = turns
         self._limits = limits or QueryLimits()
         self._clock = clock or SystemClock()
+        self._absent = AbsentLogs()
         self.followers: Final = LogFollowers(turns, self.new_budget, follow_limits)
 
     @property
@@ -229,8 +231,12 @@ class LogAggregator:
         """Run `work` on the project's engine in the query pool, when it is its turn."""
         budget = self.new_budget()
         return await self._turns.run(
-            budget, lambda: work(self._projects.log_store(project_id), budget)
+            budget, lambda: work(self._readable(project_id), budget)
         )
+
+    def _readable(self, project_id: str) -> LogStore:
+        """Blocks where the project has to be opened; only to be read from."""
+        return self._projects.existing_logs(project_id) or cast("LogStore", self._absent)
 
     async def search_logs(
         self,

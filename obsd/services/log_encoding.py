@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from obsd.model.errors import TooLargeError
 from obsd.model.log_record import LogRecord, Value
 from obsd.services.protobuf import bytes_field, varint
 
 _SERVICE_NAME: Final = "service.name"
 _MIN_INT64: Final = -(1 << 63)
 _MAX_INT64: Final = (1 << 63) - 1
+
+MAX_REQUEST_MEMORY_BYTES: Final = 256 << 20
 
 # A field's key: its number and its wire type.
 _TIME: Final = varint(1 << 3 | 1)
@@ -34,6 +37,23 @@ class RecordGroup:
 
     resource: bytes
     records: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RequestMemory:
+    """What the pieces of a request that is being put together take."""
+
+    size_bytes: int = 0
+
+    def add(self, piece_bytes: int) -> None:
+        """Count a piece, with what Python takes to hold one.
+
+        Raises:
+            TooLargeError: they take too much.
+        """
+        self.size_bytes += piece_bytes + 64
+        if self.size_bytes > MAX_REQUEST_MEMORY_BYTES:
+            raise TooLargeError("request in memory", MAX_REQUEST_MEMORY_BYTES)
 
 
 def any_value(value: Value) -> bytes:

@@ -38,6 +38,10 @@ class PendingWrite(Generic[Outcome]):
         except Exception as error:  # noqa: BLE001 - The edge of a task: it goes to the awaiting one.
             self._error = error
             self._wake()
+        except BaseException as error:  # noqa: BLE001 - A panic of the native module is one.
+            # Raised here it would end the thread, and leave writers waiting for ever.
+            self._error = RuntimeError(f"{type(error).__name__}: {error}")
+            self._wake()
         else:
             self._step()
 

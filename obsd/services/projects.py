@@ -137,6 +137,15 @@ class Projects:
         engine = self.logs.get(project_id)
         return engine if engine is not None else self._open(self.logs, project_id)
 
+    def existing_logs(self, project_id: str) -> LogStore | None:
+        """The log engine of a project that has logs; None, and nothing made, for others.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+            OverloadedError: everything is closed.
+        """
+        return self._existing(self.logs, project_id)
+
     def existing(self, project_id: str) -> MetricsEngine | None:
         """The engine of a project that has been written to; None, and nothing made, for others.
 
@@ -144,13 +153,16 @@ class Projects:
             InvalidProjectIdError: no project can have this id.
             OverloadedError: everything is closed.
         """
-        if (engine := self._metrics.get(project_id)) is not None:
+        return self._existing(self._metrics, project_id)
+
+    def _existing(self, engines: EngineSet[E], project_id: str) -> E | None:
+        if (engine := engines.get(project_id)) is not None:
             return engine
         if not is_project_id(project_id):
             raise InvalidProjectIdError(project_id)
-        if not self._closed and not self._metrics.is_on_disk(project_id):
+        if not self._closed and not engines.is_on_disk(project_id):
             return None
-        return self._open(self._metrics, project_id)
+        return self._open(engines, project_id)
 
     def _open(self, engines: EngineSet[E], project_id: str) -> E:
         if not is_project_id(project_id):

@@ -174,3 +174,18 @@ async def test_projects_are_as_many_as_they_may_be(logs, projects) -> None:
         await logs.ingest_logs("c", [record()])
     with pytest.raises(InvalidProjectIdError):
         await logs.ingest_logs("../c", [record()])
+
+
+async def test_a_question_makes_no_project(logs, projects):
+    span = (NOW_NS - MINUTE_NS, NOW_NS)
+    page = await logs.search_logs("asked", LogQuery(), *span)
+    assert (page.records, page.total, page.next_cursor) == ((), 0, None)
+    ((label, counts),) = await logs.aggregate_logs("asked", LogQuery(), *span, MINUTE_NS // 4)
+    assert (label, counts.tolist()) == ("", [0, 0, 0, 0])
+    assert await logs.aggregate_logs("asked", LogQuery(), *span, MINUTE_NS, "service") == []
+    assert await logs.field_names("asked", LogQuery(), *span, 10) == []
+    assert await logs.field_values("asked", LogQuery(), "service", *span, 10) == []
+    assert projects.on_disk() == []
+    assert projects.logs.get("asked") is None
+    with pytest.raises(InvalidProjectIdError):
+        await logs.search_logs("../x", LogQuery(), *span)

@@ -14,6 +14,13 @@ pub const MAX_COLUMNS: usize = 128;
 /// Templates of a granule; bodies beyond are kept whole.
 const MAX_TEMPLATES: usize = 4096;
 
+/// Variables of all of a granule's templates; each is a list of its own.
+const MAX_HOLES: usize = 65_536;
+
+/// What a hole takes in memory with its first variable, and what a hash takes.
+const HOLE_BYTES: usize = 112;
+const HASH_BYTES: usize = 16;
+
 /// Takes hashes for what they are.
 #[derive(Default, Clone, Copy)]
 pub struct Identity(u64);
@@ -70,12 +77,13 @@ pub struct Builder {
     /// Maps of the attributes that have no column.
     pub rest: Column,
     pub hashes: Hashes,
+    holes: usize,
     template: Vec<u8>,
     places: Vec<(usize, usize)>,
 }
 
-/// A resource's row of a batch, once one is written.
-type ResourceIds = Vec<Option<usize>>;
+/// The resource of a batch that was written last, and its index in the column.
+pub type LastResource = Option<(u32, usize)>;
 
 impl Builder {
     #[must_use]
@@ -83,28 +91,30 @@ impl Builder {
         self.times.len()
     }
 
-    /// What remembers the resources of a batch between its records.
-    #[must_use]
-    pub fn resource_ids(batch: &Batch) -> ResourceIds {
-        vec![None; batch.resources.len()]
-    }
-
     /// Appends a record of a batch. `sequence` is its own number.
+    ///
+    /// Returns what this takes beside the record's own bytes: its resource if that is a new one,
+    /// and what searches are helped by.
     pub fn push(
         &mut self,
         body: &[u8],
         batch: &Batch,
         record: &Record,
         sequence: i64,
-        resource_ids: &mut ResourceIds,
-    ) {
+        last: &mut LastResource,
+    ) -> usize {
         let row = self.start_row(record.time_ns, record.observed_ns, sequence, record.severity);
         self.push_severity_text(row, record.severity_text.get(body));
-        let of_batch = record.resource as usize;
-        match resource_ids[of_batch] {
-            Some(id) => self.resource.set(row, id),
-            None => {
-                resource_ids[of_batch] = Some(self.push_resource(row, &batch.resources[of_batch]))
+        let (mut resource_bytes, help_bytes) = (0, self.help_bytes());
+        match *last {
+            Some((same, id)) if same == record.resource => self.resource.set(row, id),
+            _ => {
+                let known = self.resource.values().len();
+                let resource = &batch.resources[record.resource as usize];
+                *last = Some((record.resource, self.push_resource(row, resource)));
+                if self.resource.values().len() > known {
+                    resource_bytes = resource.len();
+                }
             }
         }
         self.push_id(row, record.trace_id.get(body), false);
@@ -121,6 +131,11 @@ impl Builder {
             self.push_attribute(row, b"event.name", Value::Text(name), &mut rest);
         }
         self.push_rest(row, &rest);
+        resource_bytes + self.help_bytes() - help_bytes
+    }
+
+    fn help_bytes(&self) -> usize {
+        self.holes * HOLE_BYTES + self.hashes.len() * HASH_BYTES
     }
 
     /// Begins a row; its other values follow.
@@ -182,7 +197,10 @@ impl Builder {
         let text = String::from_utf8_lossy(bytes);
         let bodies = &mut self.bodies;
         let few = bodies.column.values().len() < MAX_TEMPLATES && bodies.column.repeats();
-        if !few || !split(&text, &mut self.template, &mut self.places) {
+        let whole = !few
+            || !split(&text, &mut self.template, &mut self.places)
+            || self.holes + self.places.len() > MAX_HOLES;
+        if whole {
             let (id, new) = bodies.column.push_tagged(row, 1, text.as_bytes());
             bodies.variables.resize_with(bodies.variables.len().max(id + 1), Vec::new);
             if new {
@@ -194,6 +212,7 @@ impl Builder {
         if new {
             bodies.variables.resize_with(id, Vec::new);
             bodies.variables.push(vec![Strings::default(); self.places.len()]);
+            self.holes += self.places.len();
             add_tokens(&String::from_utf8_lossy(&self.template), &mut self.hashes);
         }
         for ((start, end), column) in self.places.iter().zip(&mut bodies.variables[id]) {

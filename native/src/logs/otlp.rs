@@ -111,6 +111,19 @@ impl Refusal {
 
 const MAX_MESSAGES: usize = 5;
 
+/// What the parts of a request may take beside its bytes. Of two bytes on the wire, an empty record
+/// takes a hundred.
+pub const MAX_PARTS_BYTES: usize = 256 << 20;
+
+/// Why a request is not taken at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the request has too many parts")]
+    TooManyParts,
+}
+
 /// A decoded request.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -123,16 +136,17 @@ pub struct Batch {
     pub refused: Vec<(Refusal, u64)>,
     /// The first few refusals in words.
     pub messages: Vec<String>,
+    resource_bytes: usize,
 }
 
 impl Batch {
     /// Reads a request.
     ///
     /// # Errors
-    /// The bytes are no such message, or more than 4 GiB.
-    pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, WireError> {
+    /// The bytes are no such message, or more than 4 GiB, or of too many parts.
+    pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
         if u32::try_from(body.len()).is_err() {
-            return Err(WireError::Truncated);
+            return Err(DecodeError::TooManyParts);
         }
         let mut batch = Self::default();
         let mut fields = Fields::new(body);
@@ -149,7 +163,7 @@ impl Batch {
         body: &[u8],
         message: &[u8],
         limits: &Limits,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), DecodeError> {
         // The resource may stand behind the records.
         let mut resource = Vec::new();
         let mut refusal = None;
@@ -165,7 +179,9 @@ impl Batch {
         if refusal.is_some() {
             resource.clear();
         }
+        self.resource_bytes += size_of::<Vec<u8>>() + resource.capacity();
         self.resources.push(resource);
+        self.check_parts()?;
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
             if field == 2 {
@@ -181,7 +197,7 @@ impl Batch {
         message: &[u8],
         limits: &Limits,
         refusal: Option<Refusal>,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), DecodeError> {
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
             if field == 2 {
@@ -197,7 +213,7 @@ impl Batch {
         message: &[u8],
         limits: &Limits,
         mut refusal: Option<Refusal>,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), DecodeError> {
         let mut record = Record::default();
         let first = self.attributes.len();
         let (mut time, mut observed, mut metadata_bytes) = (0, 0, 0);
@@ -217,14 +233,15 @@ impl Batch {
                     }
                 }
                 (6, Wire::Bytes(entry)) => {
-                    metadata_bytes += entry.len();
+                    // With its key and length: empty ones are something, too.
+                    metadata_bytes += entry.len() + 2;
                     self.read_attribute(whole, entry, &mut refusal)?;
                 }
                 (9, Wire::Bytes(id)) => record.trace_id = Span::of(whole, id),
                 (10, Wire::Bytes(id)) => record.span_id = Span::of(whole, id),
                 (12, Wire::Bytes(name)) => record.event_name = Span::of(whole, name),
                 (1 | 2 | 3 | 5 | 6 | 9 | 10 | 11 | 12, _) => {
-                    return Err(WireError::WireType(field));
+                    return Err(WireError::WireType(field).into());
                 }
                 _ => {}
             }
@@ -251,6 +268,15 @@ impl Batch {
         record.attributes = first as u32..self.attributes.len() as u32;
         record.resource = (self.resources.len() - 1) as u32;
         self.records.push(record);
+        self.check_parts()
+    }
+
+    fn check_parts(&self) -> Result<(), DecodeError> {
+        let records = self.records.len() * size_of::<Record>();
+        let attributes = self.attributes.len() * size_of::<(Span, Span)>();
+        if records + attributes + self.resource_bytes > MAX_PARTS_BYTES {
+            return Err(DecodeError::TooManyParts);
+        }
         Ok(())
     }
 
@@ -259,7 +285,7 @@ impl Batch {
         whole: &[u8],
         entry: &[u8],
         refusal: &mut Option<Refusal>,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), DecodeError> {
         let (mut key, mut value) = (Span::default(), Span::default());
         let mut fields = Fields::new(entry);
         while let Some((field, wire)) = fields.next_field()? {
@@ -274,7 +300,7 @@ impl Batch {
             }
         }
         self.attributes.push((key, value));
-        Ok(())
+        self.check_parts()
     }
 
     fn refuse(&mut self, refusal: Refusal, record: &Record, limits: &Limits) {

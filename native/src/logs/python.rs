@@ -2,7 +2,7 @@
 
 use super::granule::{Corrupt, Granule, View};
 use super::memtable::Memtable;
-use super::otlp::{Batch, Limits};
+use super::otlp::{Batch, DecodeError, Limits, MAX_PARTS_BYTES};
 use super::predicate::Field;
 use super::python_predicate::predicate;
 use super::python_value::record;
@@ -74,14 +74,18 @@ fn decode(
     (now_ns, min_ns, max_ns, body_bytes, metadata_bytes): LimitsTuple,
 ) -> PyResult<PyLogBatch> {
     let limits = Limits { now_ns, min_ns, max_ns, body_bytes, metadata_bytes };
-    let batch = py
-        .detach(|| Batch::decode(body.bytes(), &limits))
-        .map_err(|e| PyValueError::new_err(format!("not an OTLP logs request: {e}")))?;
+    let batch = py.detach(|| Batch::decode(body.bytes(), &limits)).map_err(|e| match e {
+        DecodeError::TooManyParts => TooLargeError::new_err(e.to_string()),
+        DecodeError::Wire(e) => PyValueError::new_err(format!("not an OTLP logs request: {e}")),
+    })?;
     Ok(PyLogBatch { body, batch })
 }
 
 #[pymethods]
 impl PyLogBatch {
+    #[classattr]
+    const MAX_BYTES: usize = MAX_PARTS_BYTES;
+
     #[staticmethod]
     fn decode(py: Python<'_>, body: PyBackedBytes, limits: LimitsTuple) -> PyResult<Self> {
         decode(py, Body::Python(body), limits)

@@ -144,9 +144,9 @@ impl Query {
             for (label, counts) in counted {
                 let all = groups.entry(label).or_insert_with(|| vec![0; steps]);
                 counts.into_iter().for_each(|(step, count)| all[step] += count);
-            }
-            if groups.len().saturating_mul(steps.max(1)) > 50 * MAX_GROUPS {
-                return Err(SearchError::TooManyGroups);
+                if groups.len().saturating_mul(steps.max(1)) > 50 * MAX_GROUPS {
+                    return Err(SearchError::TooManyGroups);
+                }
             }
             Ok(())
         })?;

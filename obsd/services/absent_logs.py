@@ -1,0 +1,77 @@
+"""What a project without logs answers; so that a question makes no project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obsd.model.budget import QueryBudget
+
+if TYPE_CHECKING:
+    from obsd.model.log_predicate import Predicate
+    from obsd.model.log_record import LogRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyPage:
+    """No record matches."""
+
+    records: Sequence[LogRecord] = ()
+    total: int = 0
+    total_exact: bool = True
+    next_cursor: str | None = None
+
+
+class AbsentLogs:
+    """The reading half of `LogStore`."""
+
+    def search(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        cursor: str | None,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+    ) -> EmptyPage:
+        return EmptyPage()
+
+    def count_over_time(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: str | None,
+        budget: QueryBudget,
+    ) -> Sequence[tuple[str, NDArray[np.int64]]]:
+        if by is not None:
+            return []
+        return [("", np.zeros(-((start_ns - end_ns) // step_ns), np.int64))]
+
+    def field_values(
+        self,
+        predicate: Predicate,
+        field: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> Sequence[tuple[str, int]]:
+        return []
+
+    def field_names(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> Sequence[tuple[str, int]]:
+        return []

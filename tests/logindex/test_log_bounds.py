@@ -1,0 +1,122 @@
+"""The log engine against senders and settings that go to extremes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from obsd.logindex.engine import LogEngine
+from obsd.logindex.options import LogOptions
+from obsd.model.budget import QueryBudget
+from obsd.model.clock import ManualClock
+from obsd.model.errors import OverloadedError, TooLargeError
+from obsd.model.log_predicate import Everything, Token
+from obsd.services.protobuf import bytes_field
+from tests.logindex.requests import NOW_MS, record, request, write
+
+EVER = (-(1 << 62), 1 << 62)
+
+Open = Callable[..., LogEngine]
+
+
+@pytest.fixture
+def open_engine(tmp_path: Path) -> Iterator[Open]:
+    engines: list[LogEngine] = []
+
+    def open_one(**options: int | None) -> LogEngine:
+        engine = LogEngine.open(
+            tmp_path / "logs",
+            LogOptions(**options),  # type: ignore[arg-type]
+            ManualClock(NOW_MS),
+        )
+        engines.append(engine)
+        return engine
+
+    yield open_one
+    for engine in engines:
+        engine.close()
+
+
+def refuse_callback(error: Exception | None) -> None:
+    pytest.fail(f"nothing was written, yet its durability is told: {error}")
+
+
+def of_records(records: bytes) -> bytes:
+    """A request of encoded `logRecords` fields."""
+    return bytes_field(1, bytes_field(2, records))
+
+
+def test_tiny_records_do_not_become_a_huge_batch(open_engine: Open) -> None:
+    engine = open_engine()
+    with pytest.raises(TooLargeError):
+        engine.write(of_records(b"\x12\x00" * 4_000_000), refuse_callback)
+    with pytest.raises(TooLargeError):
+        engine.write(b"\x0a\x00" * 12_000_000, refuse_callback)
+    assert engine.stats().records == 0
+    assert engine.stats().wal_bytes == 0
+
+
+def test_empty_attributes_count(open_engine: Open) -> None:
+    engine = open_engine()
+    told: list[Exception | None] = []
+    body = of_records(bytes_field(2, b"\x32\x00" * 40_000))
+    outcome = engine.write(body, told.append)
+    assert outcome.rejected == {"metadata_too_large": 1}
+
+
+def test_resources_count_as_memory(open_engine: Open) -> None:
+    engine = open_engine()
+    large = 60_000
+    write(engine, [record(resource={"name": f"{n}" * (large // len(f"{n}"))}) for n in range(100)])
+    assert engine.stats().memtable_bytes > 90 * large
+
+
+def test_variables_count_as_memory_and_are_bounded(open_engine: Open) -> None:
+    engine = open_engine()
+    bodies = [f"word{'xyz'[n % 3] * n} " + "7 " * 2000 for n in range(60)]
+    write(engine, [record(body) for body in bodies])
+    assert 5_000_000 < engine.stats().memtable_bytes < 10_000_000
+    page = engine.search(Token("body", "7"), *EVER, 100, None, QueryBudget(), newest_first=False)
+    assert [found.body for found in page.records] == bodies
+    engine.settle()
+    page = engine.search(Everything(), *EVER, 100, None, QueryBudget(), newest_first=False)
+    assert [found.body for found in page.records] == bodies
+
+
+def test_a_retention_of_centuries(open_engine: Open) -> None:
+    engine = open_engine(retention_ms=1000 * 365 * 86_400_000, max_future_ms=1 << 60)
+    write(engine, [record("old", 1), record("new")])
+    assert engine.search(Everything(), *EVER, 10, None, QueryBudget()).total == 2
+    engine.settle()
+    assert engine.apply_retention() == 0
+
+
+def test_a_closed_engine_refuses_writes(open_engine: Open) -> None:
+    engine = open_engine()
+    engine.close()
+    with pytest.raises(OverloadedError):
+        engine.write(request([record()]), refuse_callback)
+
+
+def test_what_is_refused_as_a_whole_is_not_logged(open_engine: Open) -> None:
+    engine = open_engine()
+    told: list[Exception | None] = []
+    outcome = engine.write(request([record("x", 1)]), told.append)
+    assert told == [None]
+    assert outcome.rejected == {"too_old": 1}
+    stats = engine.stats()
+    assert (stats.wal_bytes, stats.rejected) == (0, {"too_old": 1})
+
+
+def test_a_large_log_is_due_for_a_flush(open_engine: Open) -> None:
+    engine = open_engine(flush_wal_bytes=10_000)
+    write(engine, [record("one")])
+    assert not engine.flush_due()
+    refused = [record(Random(n).randbytes(40).hex(), 1) for n in range(2000)]
+    write(engine, [record("two"), *refused])
+    assert engine.flush_due()
+    engine.flush()
+    assert not engine.flush_due()
