@@ -35,6 +35,7 @@ from obsd.config import Config
 from obsd.config.option import Address
 from obsd.config.receivers import OTLP_HTTP, is_open
 from obsd.model.clock import Clock, SystemClock
+from obsd.model.head_memory import HeadMemory
 from obsd.services.arrivals import INTERVAL_S, ArrivalRate
 from obsd.services.data_dir import DataDirLock
 from obsd.services.engine_telemetry import EngineCollector, TaskCollector
@@ -104,7 +105,7 @@ def engine_options(config: Config) -> EngineOptions:
     )
 
 
-def open_logs(directory: Path, config: Config, clock: Clock) -> LogStore:
+def open_logs(directory: Path, config: Config, clock: Clock, memory: HeadMemory) -> LogStore:
     """The log engine in a directory; imported once there are logs."""
     from obsd.logindex.engine import LogEngine
     from obsd.logindex.options import LogOptions
@@ -119,7 +120,7 @@ def open_logs(directory: Path, config: Config, clock: Clock) -> LogStore:
         flush_interval_ms=round(storage.flush_interval_s * 1000),
         max_memtable_bytes=memory_bytes,
     )
-    return LogEngine.open(directory, options, clock)
+    return LogEngine.open(directory, options, clock, memory)
 
 
 def listen(address: Address) -> socket.socket:
@@ -190,12 +191,13 @@ class Server:
         self._arrivals = ArrivalRate()
         self._log_arrivals = ArrivalRate()
         self._state = ServerState()
+        log_memory = HeadMemory()
         self._projects = Projects(
             config.storage.data_dir,
             engine_options(config),
             self._clock,
             max_projects=config.storage.max_projects,
-            open_logs=lambda directory: open_logs(directory, config, self._clock),
+            open_logs=lambda directory: open_logs(directory, config, self._clock, log_memory),
         )
         limits = QueryLimits(
             concurrent=config.query.threads,

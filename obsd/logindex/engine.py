@@ -48,6 +48,7 @@ from obsd.model.errors import (
     TooLargeError,
     UndecodableError,
 )
+from obsd.model.head_memory import HeadMemory
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
 from obsd.model.samples import IntArray
@@ -104,7 +105,9 @@ class _Work:
 class LogEngine:
     """One project's log records."""
 
-    def __init__(self, directory: Path, options: LogOptions, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, options: LogOptions, clock: Clock, memory: HeadMemory
+    ) -> None:
         """Use `open`."""
         make_directory(directory)
         self._directory = directory
@@ -129,12 +132,19 @@ class LogEngine:
         self._rejected: Counter[str] = Counter()
         self._work = _Work()
         self._closed = False  # Under the write lock.
+        self._memory = memory
 
     @staticmethod
-    def open(directory: Path, options: LogOptions, clock: Clock) -> LogEngine:
-        """Open a directory, making it if need be, and replay its WAL."""
-        engine = LogEngine(directory, options, clock)
+    def open(
+        directory: Path, options: LogOptions, clock: Clock, memory: HeadMemory | None = None
+    ) -> LogEngine:
+        """Open a directory, making it if need be, and replay its WAL.
+
+        `options.max_memtable_bytes` is for all engines that share a `memory` together.
+        """
+        engine = LogEngine(directory, options, clock, memory or HeadMemory())
         engine._replay()
+        engine._memory.add(id(engine), lambda: engine._memtable_bytes(engine._catalog.live))
         return engine
 
     # Writing
@@ -152,7 +162,7 @@ class LogEngine:
             OverloadedError: the memtables are full, or the engine is closed; nothing was stored.
             StorageUnavailableError: the disk refuses; nothing was stored.
         """
-        if self._memtable_bytes(self._catalog.live) > self._options.max_memtable_bytes:
+        if self._memory.total_bytes() > self._options.max_memtable_bytes:
             raise OverloadedError("the log memtables are full: flushing does not keep up")
         limits = self._limits(self._clock.now_ms())
         try:
@@ -271,7 +281,14 @@ class LogEngine:
             or self._wal.size_bytes >= options.flush_wal_bytes
             or memtable.size_bytes >= options.flush_bytes
             or self._clock.now_ms() - self._memtable_since_ms >= options.flush_interval_ms
+            or self._crowds_others(memtable.size_bytes)
         )
+
+    def _crowds_others(self, size_bytes: int) -> bool:
+        """Whether all memtables take half of what they may, and this one much of it."""
+        if self._memory.total_bytes() < self._options.max_memtable_bytes // 2:
+            return False
+        return size_bytes >= self._memory.mean_bytes()
 
     def flush(self) -> None:
         """Turn what has been written so far into segments, and delete the WAL that they cover.
@@ -515,6 +532,7 @@ class LogEngine:
         except StorageUnavailableError as error:
             log.warning("closing without a flush", extra={"error": str(error)})
         self._wal.close()
+        self._memory.remove(id(self))
 
 
 def _parse_cursor(cursor: str) -> tuple[int, int]:

@@ -14,9 +14,9 @@ from typing import Final, Generic, TypeVar
 
 from obsd.model.clock import Clock
 from obsd.model.errors import BadInputError, OverloadedError
+from obsd.model.head_memory import HeadMemory
 from obsd.services.log_store import LogStore
 from obsd.tsdb.engine import MetricsEngine
-from obsd.tsdb.head_memory import HeadMemory
 from obsd.tsdb.options import EngineOptions
 
 log = logging.getLogger(__name__)

@@ -32,13 +32,13 @@ from obsd.model.errors import (
     StorageUnavailableError,
 )
 from obsd.model.exemplar import Exemplar
+from obsd.model.head_memory import HeadMemory
 from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher
 from obsd.model.metadata import Metadata
 from obsd.model.samples import Columns, Matrix, RollupSpec
 from obsd.tsdb import filenames
 from obsd.tsdb.compaction import FLUSHED, CompactionOptions, compact_once
-from obsd.tsdb.head_memory import HeadMemory
 from obsd.tsdb.metadata_file import MetadataFile
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.parts import PartSet

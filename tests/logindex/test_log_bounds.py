@@ -13,6 +13,7 @@ from obsd.logindex.options import LogOptions
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.errors import OverloadedError, TooLargeError
+from obsd.model.head_memory import HeadMemory
 from obsd.model.log_predicate import Everything, Token
 from obsd.services.protobuf import bytes_field
 from tests.logindex.requests import NOW_MS, record, request, write
@@ -120,3 +121,21 @@ def test_a_large_log_is_due_for_a_flush(open_engine: Open) -> None:
     assert engine.flush_due()
     engine.flush()
     assert not engine.flush_due()
+
+
+def test_memtables_of_all_engines_share_a_limit(tmp_path: Path) -> None:
+    memory, options = HeadMemory(), LogOptions(max_memtable_bytes=100_000)
+    clock = ManualClock(NOW_MS)
+    first, second = (
+        LogEngine.open(tmp_path / name, options, clock, memory) for name in ("first", "second")
+    )
+    write(first, [record("x" * 60_000)])
+    assert first.flush_due()
+    write(second, [record("y" * 50_000)])
+    assert not second.flush_due()
+    with pytest.raises(OverloadedError):
+        second.write(request([record()]), refuse_callback)
+    first.close()
+    write(second, [record()])
+    second.close()
+    assert memory.total_bytes() == 0

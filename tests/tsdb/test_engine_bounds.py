@@ -15,10 +15,10 @@ import pytest
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.errors import OverloadedError, TooLargeError
+from obsd.model.head_memory import HeadMemory
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.model.samples import STALE_NAN_BITS, RollupSpec
 from obsd.tsdb.engine import MetricsEngine
-from obsd.tsdb.head_memory import HeadMemory
 from tests.tsdb.test_engine import ALL, DAY_MS, NOW_MS, OPTIONS, Lab, series
 
 METADATA = b"\x1a\x05\x08\x01\x12\x01m"  # MetricMetadata{type: counter, metric_family_name: "m"}
