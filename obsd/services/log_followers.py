@@ -149,13 +149,13 @@ class LogFollowers:
         self._turns = turns
         self._new_budget = new_budget
         self._projects: dict[str, _Project] = {}
-        self._count = 0
+        self._admitted = 0
         self._stopped = False
 
     @property
     def count(self) -> int:
         """How many follow now."""
-        return self._count
+        return sum(len(project.followers) for project in self._projects.values())
 
     @asynccontextmanager
     async def follow(
@@ -174,9 +174,9 @@ class LogFollowers:
         """
         if self._stopped:
             raise OverloadedError("the server is shutting down")
-        if self._count >= self.limits.followers:
+        if self._admitted >= self.limits.followers:
             raise OverloadedError(f"the limit of {self.limits.followers} log followers is reached")
-        self._count += 1
+        self._admitted += 1
         try:
             store = await self._turns.run(self._new_budget(), open_store)
             if self._stopped:
@@ -188,7 +188,7 @@ class LogFollowers:
             finally:
                 self._remove(project, follower)
         finally:
-            self._count -= 1
+            self._admitted -= 1
 
     def stop(self) -> None:
         """End every stream; from now on nobody can follow."""

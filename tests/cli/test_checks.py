@@ -14,11 +14,14 @@ from obsd.cli.checks import Level
 from obsd.cli.doctor import doctor
 from obsd.config.option import Address
 from obsd.durable.wal import segment_name
+from obsd.logindex.engine import LogEngine
+from obsd.logindex.options import LogOptions
 from obsd.model.clock import SystemClock
 from obsd.services.data_dir import DataDirLock
 from obsd.services.projects import Projects
 from obsd.tsdb.options import EngineOptions
 from tests.api.running_app import running_app
+from tests.logindex.requests import record, write
 
 
 def one(findings):
@@ -47,6 +50,19 @@ async def test_a_port_that_obsd_answers_on(tmp_path) -> None:
 
 def test_an_address_that_is_not_of_this_machine() -> None:
     assert one(checks.check_port(Address("192.0.2.1", 6273))).level is Level.PROBLEM
+
+
+def test_a_receiver_without_its_port_is_a_warning() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        found = one(checks.check_receiver("otlp-http", address))
+        assert found.level is Level.WARNING
+        assert found.message == (
+            "another program listens there; obsd then starts without its receiver otlp-http"
+        )
+    found = one(checks.check_receiver("otlp-http", address))
+    assert (found.level, found.message) == (Level.OK, "free (otlp-http)")
 
 
 def test_few_open_files_are_a_warning() -> None:
@@ -150,3 +166,27 @@ def test_doctor_exits_1_where_something_is_wrong(data_dir) -> None:
     bad = CliRunner().invoke(doctor, arguments)
     assert bad.exit_code == 1
     assert "problem  project team, WAL segment" in bad.output
+
+
+def test_doctor_looks_at_logs_and_at_the_port_of_otlp(data_dir) -> None:
+    logs = data_dir / "projects" / "team" / "logs"
+    engine = LogEngine.open(logs, LogOptions(retention_ms=None), SystemClock())
+    write(engine, [record("a"), record("b")])
+    engine.close()
+    with socket.socket() as first, socket.socket() as second:
+        for listener in (first, second):
+            listener.bind(("127.0.0.1", 0))
+        port, otlp_port = (each.getsockname()[1] for each in (first, second))
+    arguments = ["--data-dir", str(data_dir), "--listen", f"127.0.0.1:{port}"]
+    environment = {"OBSD_SERVER__OTLP_HTTP_LISTEN": f"127.0.0.1:{otlp_port}"}
+    good = CliRunner(env=environment).invoke(doctor, arguments)
+    assert good.exit_code == 0, good.output
+    assert f"ok       port 127.0.0.1:{otlp_port}: free (otlp-http)" in good.output
+    assert "project team, log segments: 1 whole segments with 2 records" in good.output
+    closed = CliRunner(env=environment).invoke(doctor, [*arguments, "--receivers", "http"])
+    assert str(otlp_port) not in closed.output
+    [segment] = (logs / "segments").glob("*.logs")
+    segment.write_bytes(segment.read_bytes()[:-9])
+    bad = CliRunner(env=environment).invoke(doctor, arguments)
+    assert bad.exit_code == 1
+    assert f"problem  project team, log segment {segment.name}" in bad.output
