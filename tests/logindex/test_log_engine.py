@@ -17,7 +17,7 @@ from obsd.model.clock import ManualClock
 from obsd.model.errors import BadInputError, OverloadedError, QueryCanceledError, UndecodableError
 from obsd.model.log_predicate import Equals, Everything, Not, Phrase, Predicate, Token
 from obsd.model.log_record import LogRecord
-from tests.logindex.requests import NOW_MS, NOW_NS, record, request, write
+from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, request, write
 
 DAY_MS = 86_400_000
 EVER = (-(1 << 62), 1 << 62)

@@ -33,7 +33,7 @@ from obsd.model.log_predicate import (
 )
 from obsd.model.log_record import LogRecord
 from tests.logindex.matching import matches
-from tests.logindex.requests import NOW_MS, NOW_NS, record, write
+from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, write
 
 HOUR_NS = 3_600_000_000_000
 OPTIONS = LogOptions(retention_ms=None, granule_rows=7, merge_run=3)

@@ -14,7 +14,7 @@ from obsd import _native
 from obsd.logindex.wal_record import WalRecord
 from obsd.model.errors import CorruptDataError
 from obsd.model.log_record import LogRecord
-from tests.logindex.requests import record, request
+from tests.logindex.otlp_requests import record, request
 
 FORMAT = Path(__file__).parents[2] / "docs" / "format"
 RELEASED = Path(__file__).parents[1] / "data" / "log-segment" / "v1" / "released-0.logs"

@@ -2,16 +2,19 @@
 //!
 //! A known series is found by its fingerprint; a new one is parsed, checked and registered.
 
+mod labels;
+mod metadata;
+
+use self::labels::{Source, checked_labels, named, series_text};
+use self::metadata::take_metadata;
 use super::head::{Blob, BlobKind, Sample};
-use super::registry::{METRIC_NAME, Metadata, Registry, SeriesTable};
+use super::registry::{Registry, SeriesTable};
 use crate::wire::histogram;
 use crate::wire::protobuf::{Fields, Value};
 use crate::wire::remote_write::{
-    self, LabelSource, Parsed, RequestError, Series, encode_exemplar, parse_label, parse_v1,
-    parse_v2,
+    self, Parsed, RequestError, Series, encode_exemplar, parse_label, parse_v1, parse_v2,
 };
 use std::cell::RefCell;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What a request may hold.
 #[derive(Debug, Clone, Copy)]
@@ -185,142 +188,6 @@ fn refuse_bad_metadata(source: &Source<'_>, ids: &mut [u32], batch: &mut Batch) 
             });
         }
     }
-}
-
-/// Name and value of each label, as they came.
-type RawLabels<'a> = Vec<(&'a [u8], &'a [u8])>;
-
-/// A request's bytes and where its parts stand in them.
-struct Source<'a> {
-    body: &'a [u8],
-    parsed: &'a Parsed,
-    version_2: bool,
-}
-
-impl<'a> Source<'a> {
-    fn symbol(&self, reference: u32) -> Option<&'a [u8]> {
-        let range = self.parsed.symbols.get(reference as usize)?;
-        Some(&self.body[range.start as usize..range.end as usize])
-    }
-
-    /// Name and value of each label, in the request's order.
-    fn raw_labels(&self, source: &LabelSource) -> Result<RawLabels<'a>, String> {
-        match source {
-            LabelSource::Fields(range) => {
-                labels_of_fields(&self.body[range.start as usize..range.end as usize])
-            }
-            LabelSource::Scattered(range) => {
-                let bytes = &self.parsed.scattered[range.start as usize..range.end as usize];
-                labels_of_fields(bytes)
-            }
-            LabelSource::Refs(range) => {
-                let refs = &self.parsed.refs[range.start as usize..range.end as usize];
-                let symbol = |r: u32| {
-                    self.symbol(r).ok_or_else(|| {
-                        format!("label reference {r} is outside of the symbol table")
-                    })
-                };
-                if !refs.len().is_multiple_of(2) {
-                    return Err("odd number of label references".into());
-                }
-                refs.chunks_exact(2).map(|p| Ok((symbol(p[0])?, symbol(p[1])?))).collect()
-            }
-        }
-    }
-}
-
-fn labels_of_fields(bytes: &[u8]) -> Result<RawLabels<'_>, String> {
-    let mut labels = Vec::with_capacity(16);
-    let mut fields = Fields::new(bytes);
-    while let Some((_, value)) = fields.next_field().map_err(|e| e.to_string())? {
-        if let Value::Bytes(label) = value {
-            labels.push(parse_label(label).map_err(|e| e.to_string())?);
-        }
-    }
-    Ok(labels)
-}
-
-/// Labels as they are stored: valid, sorted by name, without empty values.
-fn checked_labels<'a>(
-    raw: RawLabels<'a>,
-    limits: &Limits,
-) -> Result<Vec<(&'a str, &'a str)>, (Reason, String)> {
-    let invalid = |message: String| (Reason::InvalidLabels, message);
-    let mut labels = Vec::with_capacity(raw.len());
-    for (name, value) in raw {
-        let name = std::str::from_utf8(name)
-            .map_err(|_| invalid(format!("label name {:?} is not UTF-8", lossy(name))))?;
-        if name.is_empty() {
-            return Err(invalid("label with an empty name".into()));
-        }
-        let value = std::str::from_utf8(value)
-            .map_err(|_| invalid(format!("value of label {name:?} is not UTF-8")))?;
-        labels.push((name, value));
-    }
-    labels.sort_unstable_by_key(|(name, _)| *name);
-    if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(invalid(format!("label {:?} is there twice", pair[0].0)));
-    }
-    labels.retain(|(_, value)| !value.is_empty());
-    if !labels.iter().any(|(name, _)| *name == METRIC_NAME) {
-        return Err(invalid(format!("series {} has no metric name", series_text(&labels))));
-    }
-    let over = |message: String| Err((Reason::LabelLimit, message));
-    if labels.len() > limits.labels {
-        return over(format!(
-            "series {} has {} labels, the limit is {}",
-            series_text(&labels),
-            labels.len(),
-            limits.labels
-        ));
-    }
-    for (name, value) in &labels {
-        if name.len() > limits.name_bytes {
-            return over(format!(
-                "label name {:?}… has {} bytes, the limit is {}",
-                shortened(name),
-                name.len(),
-                limits.name_bytes
-            ));
-        }
-        if value.len() > limits.value_bytes {
-            return over(format!(
-                "value of label {name:?} has {} bytes, the limit is {}",
-                value.len(),
-                limits.value_bytes
-            ));
-        }
-    }
-    Ok(labels)
-}
-
-/// A series as messages name it, whatever its labels are like.
-fn named(source: &Source<'_>, series: &Series) -> String {
-    let raw = source.raw_labels(&series.labels).unwrap_or_default();
-    let texts: Vec<_> =
-        raw.iter().map(|(n, v)| (String::from_utf8_lossy(n), String::from_utf8_lossy(v))).collect();
-    let labels: Vec<_> = texts.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
-    series_text(&labels)
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    shortened(&String::from_utf8_lossy(bytes)).to_owned()
-}
-
-fn shortened(text: &str) -> &str {
-    text.char_indices().nth(64).map_or(text, |(at, _)| &text[..at])
-}
-
-/// `name{label="value", …}` of the first few labels, for messages.
-fn series_text(labels: &[(&str, &str)]) -> String {
-    let name = labels.iter().find(|(n, _)| *n == METRIC_NAME).map_or("", |(_, v)| *v);
-    let rest: Vec<String> = labels
-        .iter()
-        .filter(|(n, _)| *n != METRIC_NAME)
-        .take(4)
-        .map(|(n, v)| format!("{}={:?}", shortened(n), shortened(v)))
-        .collect();
-    format!("{}{{{}}}", shortened(name), rest.join(", "))
 }
 
 fn register_unknown(
@@ -566,98 +433,4 @@ fn exemplar(source: &Source<'_>, message: &[u8]) -> Result<(i64, Box<[u8]>), Str
         ));
     }
     Ok((ts, encode_exemplar(&labels, value, ts).into()))
-}
-
-fn take_metadata(registry: &Registry, source: &Source<'_>, ids: &[u32], batch: &mut Batch) {
-    for range in &source.parsed.metadata {
-        let message = &source.body[range.start as usize..range.end as usize];
-        match metadata_v1(message) {
-            Some((family, metadata)) => {
-                registry.metadata.lock().set(family, metadata);
-                batch.metadata += 1;
-            }
-            None => batch.reject(Reason::InvalidLabels, 0, || "metadata does not decode".into()),
-        }
-    }
-    if !source.version_2 {
-        return;
-    }
-    for (&id, series) in ids.iter().zip(&source.parsed.series) {
-        if let (Some(metadata), true) = (series.metadata, id < REJECTED) {
-            take_metadata_v2(registry, source, series, metadata);
-            batch.metadata += 1;
-        }
-    }
-}
-
-const MAX_FAMILY_BYTES: usize = 1024;
-
-fn metadata_v1(message: &[u8]) -> Option<(&str, Metadata)> {
-    let mut family = "";
-    let mut metadata = Metadata::default();
-    let mut fields = Fields::new(message);
-    let text = |bytes| std::str::from_utf8(bytes).ok();
-    while let Some((field, value)) = fields.next_field().ok()? {
-        match (field, value) {
-            (1, Value::Varint(kind)) => metadata.kind = u8::try_from(kind).ok()?,
-            (2, Value::Bytes(name)) => family = text(name)?,
-            (4, Value::Bytes(help)) => metadata.help = shortened_help(text(help)?),
-            (5, Value::Bytes(unit)) => metadata.unit = shortened_help(text(unit)?),
-            _ => {}
-        }
-    }
-    (!family.is_empty() && family.len() <= MAX_FAMILY_BYTES).then_some((family, metadata))
-}
-
-/// Help texts are bounded: each family keeps one in memory.
-fn shortened_help(text: &str) -> String {
-    text.char_indices().nth(1024).map_or(text, |(at, _)| &text[..at]).to_owned()
-}
-
-/// Metadata that stands with a 2.0 series describes its family: the metric's name without the
-/// suffixes that its type adds.
-fn take_metadata_v2(
-    registry: &Registry,
-    source: &Source<'_>,
-    series: &Series,
-    (kind, help, unit): (u8, u32, u32),
-) {
-    let LabelSource::Refs(range) = &series.labels else { return };
-    let refs = &source.parsed.refs[range.start as usize..range.end as usize];
-    let name = refs
-        .chunks_exact(2)
-        .find(|pair| source.symbol(pair[0]) == Some(METRIC_NAME.as_bytes()))
-        .map(|pair| pair[1]);
-    let hash_of = |r: u32| source.parsed.symbol_hashes.get(r as usize).copied().unwrap_or(0);
-    let Some(name) = name else { return };
-    let mut key = Vec::with_capacity(49);
-    for r in [name, help, unit] {
-        key.extend_from_slice(&hash_of(r).to_le_bytes());
-    }
-    key.push(kind);
-    let mut table = registry.metadata.lock();
-    let hash = xxh3_64_with_seed(&key, registry.seed);
-    // Bounded by forgetting: what is forgotten is only looked at once more.
-    if table.seen.len() > 1 << 20 {
-        table.seen.clear();
-    }
-    if !table.seen.insert(hash) {
-        return;
-    }
-    let text = |r| source.symbol(r).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or("");
-    let family = family_name(text(name), kind);
-    let metadata =
-        Metadata { kind, help: shortened_help(text(help)), unit: shortened_help(text(unit)) };
-    table.set(family, metadata);
-}
-
-fn family_name(metric: &str, kind: u8) -> &str {
-    const HISTOGRAM: u8 = 3;
-    const SUMMARY: u8 = 5;
-    let suffixes: &[&str] = match kind {
-        HISTOGRAM => &["_bucket", "_sum", "_count"],
-        SUMMARY => &["_sum", "_count"],
-        _ => &[],
-    };
-    suffixes.iter().find_map(|s| metric.strip_suffix(s)).unwrap_or(metric)
 }
