@@ -230,9 +230,7 @@ class LogAggregator:
     async def read(self, project_id: str, work: Callable[[LogStore, QueryBudget], T]) -> T:
         """Run `work` on the project's engine in the query pool, when it is its turn."""
         budget = self.new_budget()
-        return await self._turns.run(
-            budget, lambda: work(self._readable(project_id), budget)
-        )
+        return await self._turns.run(budget, lambda: work(self._readable(project_id), budget))
 
     def _readable(self, project_id: str) -> LogStore:
         """Blocks where the project has to be opened; only to be read from."""

@@ -10,6 +10,8 @@ from aiohttp import web
 
 from obsd.api import (
     federate,
+    log_context,
+    log_follow,
     monitoring_logs,
     monitoring_metrics,
     prometheus_expr,
@@ -25,6 +27,8 @@ from obsd.ingest import exposition, json_lines, loki_push, otlp_logs, remote_wri
 DOCS = Path(__file__).parents[2] / "docs" / "api"
 MODULES = (
     federate,
+    log_context,
+    log_follow,
     monitoring_logs,
     monitoring_metrics,
     prometheus_expr,
