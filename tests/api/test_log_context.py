@@ -12,7 +12,7 @@ from obsd.logindex.options import LogOptions
 from obsd.model.clock import ManualClock
 from obsd.model.rfc3339 import format_rfc3339_ns
 from tests.api.running_app import RunningApp, running_app
-from tests.logindex.requests import NOW_MS, NOW_NS, record, request
+from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, request
 
 PATH = "/api/v1/monitoring/logs/context"
 OTLP = {"Content-Type": "application/x-protobuf"}

@@ -19,7 +19,7 @@ from obsd.logindex.options import LogOptions
 from obsd.model.clock import ManualClock
 from obsd.services.log_followers import FollowLimits
 from tests.api.running_app import RunningApp, running_app
-from tests.logindex.requests import NOW_MS, NOW_NS, record, request
+from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, request
 
 PATH = "/api/v1/monitoring/logs"
 OTLP = {"Content-Type": "application/x-protobuf"}

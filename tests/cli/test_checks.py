@@ -21,7 +21,7 @@ from obsd.services.data_dir import DataDirLock
 from obsd.services.projects import Projects
 from obsd.tsdb.options import EngineOptions
 from tests.api.running_app import running_app
-from tests.logindex.requests import record, write
+from tests.logindex.otlp_requests import record, write
 
 
 def one(findings):

@@ -24,7 +24,7 @@ from obsd.logindex.engine import LogEngine
 from obsd.logindex.options import LogOptions
 from obsd.model.clock import SystemClock
 from tests.api.running_app import RunningApp, running_app
-from tests.logindex.requests import record, request
+from tests.logindex.otlp_requests import record, request
 
 OTLP = {"Content-Type": "application/x-protobuf"}
 DEADLINE_S = 30.0

@@ -16,7 +16,7 @@ from obsd.model.errors import OverloadedError, TooLargeError
 from obsd.model.head_memory import HeadMemory
 from obsd.model.log_predicate import Everything, Token
 from obsd.services.protobuf import bytes_field
-from tests.logindex.requests import NOW_MS, record, request, write
+from tests.logindex.otlp_requests import NOW_MS, record, request, write
 
 EVER = (-(1 << 62), 1 << 62)
 

@@ -15,7 +15,7 @@ from obsd.logindex.inspect import Level, inspect
 from obsd.logindex.options import LogOptions
 from obsd.logindex.wal_record import MAGIC
 from obsd.model.clock import ManualClock
-from tests.logindex.requests import NOW_MS, record, write
+from tests.logindex.otlp_requests import NOW_MS, record, write
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.errors import BadInputError, QueryCanceledError, UndecodableError
 from obsd.model.log_predicate import Everything, Regex, Token
-from tests.logindex.requests import NOW_MS, NOW_NS, record, request, write
+from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, request, write
 
 ANY = Everything()
 
