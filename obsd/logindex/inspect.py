@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from obsd import _native
@@ -13,23 +11,7 @@ from obsd.durable import records, wal
 from obsd.logindex import filenames, wal_record
 from obsd.logindex.wal_record import WalRecord
 from obsd.model.errors import CorruptDataError
-
-
-class Level(Enum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    subject: str
-    message: str
+from obsd.model.finding import Finding, Level
 
 
 def inspect(directory: Path) -> list[Finding]:

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from obsd import _native
 from obsd.durable import records, wal
 from obsd.model.errors import CorruptDataError
+from obsd.model.finding import Finding, Level
 from obsd.tsdb import filenames, series_log, wal_record
-
-
-class Level(Enum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    subject: str
-    message: str
 
 
 def inspect(directory: Path) -> list[Finding]:

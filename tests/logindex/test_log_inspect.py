@@ -11,10 +11,11 @@ from obsd.durable.records import frame
 from obsd.durable.wal import segment_name
 from obsd.logindex import filenames
 from obsd.logindex.engine import LogEngine
-from obsd.logindex.inspect import Level, inspect
+from obsd.logindex.inspect import inspect
 from obsd.logindex.options import LogOptions
 from obsd.logindex.wal_record import MAGIC
 from obsd.model.clock import ManualClock
+from obsd.model.finding import Level
 from tests.logindex.otlp_requests import NOW_MS, record, write
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
+from obsd.model.finding import Level
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.tsdb import filenames
 from obsd.tsdb.engine import MetricsEngine
-from obsd.tsdb.inspect import Level, inspect
+from obsd.tsdb.inspect import inspect
 from obsd.tsdb.options import EngineOptions
 from obsd.tsdb.write import Wire
 from tests.e2e.wire import write_body
