@@ -23,6 +23,7 @@ from typing import Final
 from obsd.config import Config
 from obsd.config.option import Address
 from obsd.config.receivers import OTLP_HTTP, is_open
+from obsd.model.finding import Finding
 from obsd.services.data_dir import LOCK_FILE
 
 _MIB: Final = 1 << 20
@@ -284,7 +285,7 @@ def _inspect_engines(data_dir: Path) -> Iterator[CheckFinding]:
     from obsd.tsdb import inspect as metric_files
 
     for project in sorted((data_dir / PROJECTS_DIRECTORY).glob("*")):
-        findings: list[metric_files.Finding | log_files.Finding] = []
+        findings: list[Finding] = []
         if (directory := project / METRICS_DIRECTORY).is_dir():
             findings += metric_files.inspect(directory)
         if (directory := project / LOGS_DIRECTORY).is_dir():
