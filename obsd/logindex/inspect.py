@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from obsd import _native
-from obsd.durable import records, wal
+from obsd.durable import wal
+from obsd.durable.check import check_records
 from obsd.logindex import filenames, wal_record
 from obsd.logindex.wal_record import WalRecord
-from obsd.model.errors import CorruptDataError
 from obsd.model.finding import Finding, Level
 
 
@@ -31,25 +31,8 @@ def inspect(directory: Path) -> list[Finding]:
 def _wal(directory: Path) -> Iterator[Finding]:
     for path in _files(directory):
         if wal.segment_number(path.name) is not None:
-            yield _wal_segment(path, f"log WAL segment {path.name}")
-
-
-def _wal_segment(path: Path, subject: str) -> Finding:
-    count, end_bytes = 0, records.MAGIC_BYTES
-    try:
-        for record in records.iter_records(path, wal_record.MAGIC):
-            WalRecord.decode(record.payload)
-            count, end_bytes = count + 1, record.end_bytes
-        size_bytes = path.stat().st_size
-    except FileNotFoundError:
-        return Finding(Level.OK, subject, "deleted meanwhile")
-    except (CorruptDataError, OSError) as error:
-        return Finding(Level.ERROR, subject, str(error))
-    torn_bytes = size_bytes - end_bytes
-    if torn_bytes > 0:
-        message = f"{count} whole requests, then {torn_bytes} bytes that are none"
-        return Finding(Level.WARNING, subject, message)
-    return Finding(Level.OK, subject, f"{count} requests")
+            subject = f"log WAL segment {path.name}"
+            yield check_records(path, wal_record.MAGIC, subject, WalRecord.decode)
 
 
 def _segments(directory: Path) -> Iterator[Finding]:

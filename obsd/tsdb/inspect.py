@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from obsd import _native
-from obsd.durable import records, wal
-from obsd.model.errors import CorruptDataError
+from obsd.durable import wal
+from obsd.durable.check import check_records
 from obsd.model.finding import Finding, Level
 from obsd.tsdb import filenames, series_log, wal_record
 
@@ -27,30 +27,14 @@ def inspect(directory: Path) -> list[Finding]:
 
 def _series_log(path: Path) -> Iterator[Finding]:
     if path.exists():
-        yield _records(path, series_log.MAGIC, "series registry")
+        yield check_records(path, series_log.MAGIC, "series registry")
 
 
 def _wal(directory: Path) -> Iterator[Finding]:
     for path in _files(directory):
         if wal.segment_number(path.name) is not None:
-            yield _records(path, wal_record.MAGIC, f"WAL segment {path.name}")
-
-
-def _records(path: Path, magic: bytes, subject: str) -> Finding:
-    count, end_bytes = 0, records.MAGIC_BYTES
-    try:
-        for record in records.iter_records(path, magic):
-            count, end_bytes = count + 1, record.end_bytes
-        size_bytes = path.stat().st_size
-    except FileNotFoundError:
-        return Finding(Level.OK, subject, "deleted meanwhile")
-    except (CorruptDataError, OSError) as error:
-        return Finding(Level.ERROR, subject, str(error))
-    torn_bytes = size_bytes - end_bytes
-    if torn_bytes > 0:
-        message = f"{count} whole records, then {torn_bytes} bytes that are none"
-        return Finding(Level.WARNING, subject, message)
-    return Finding(Level.OK, subject, f"{count} records")
+            subject = f"WAL segment {path.name}"
+            yield check_records(path, wal_record.MAGIC, subject, wal_record.WalRecord.decode)
 
 
 def _parts(directory: Path) -> Iterator[Finding]:

@@ -49,7 +49,7 @@ def flip(path: Path, at: int) -> None:
 def test_a_running_engine_is_found_whole(directory: Path) -> None:
     findings = inspect(directory)
     assert {f.level for f in findings} == {Level.OK}
-    assert [f.message for f in findings] == ["1 requests", "2 whole segments with 100 records"]
+    assert [f.message for f in findings] == ["1 records", "2 whole segments with 100 records"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
