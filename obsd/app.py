@@ -1,8 +1,8 @@
 """The composition root: builds everything from the configuration, serves, and stops in order.
 
-Order of stopping: no new connections, then requests finish, then background tasks end, then
-engines flush and close. All that was acknowledged is in the write-ahead log by then, so running
-out of time loses nothing.
+Order of stopping: no new connections, then requests and receivers finish, then background tasks
+end, then engines flush and close. All that was acknowledged is in the write-ahead log by then, so
+running out of time loses nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from obsd.api.server import Services, build_app, serving_runner
 from obsd.api.state import Phase, ServerState
 from obsd.config import Config
 from obsd.config.option import Address
-from obsd.config.receivers import OTLP_HTTP, is_open
+from obsd.config.receivers import open_receivers
+from obsd.ingest.listeners import Receivers, open_receiver, report_left_out
+from obsd.ingest.receiver import Receiver, ReceiverContext
 from obsd.model.clock import Clock, SystemClock
 from obsd.model.head_memory import HeadMemory
 from obsd.services.arrivals import INTERVAL_S, ArrivalRate
@@ -149,36 +151,40 @@ def listen(address: Address) -> socket.socket:
 
 def is_loopback(config: Config) -> bool:
     """Whether nobody beyond this machine can speak to the server."""
-    if not config.server.listen.is_loopback:
-        return False
-    is_otlp_open = is_open(OTLP_HTTP, config.server.receivers)
-    return not is_otlp_open or config.server.otlp_http_listen.is_loopback
+    opened = [address for _, address in open_receivers(config.server) if address is not None]
+    return all(address.is_loopback for address in [config.server.listen, *opened])
 
 
-def listen_more(config: Config) -> list[socket.socket]:
+@dataclass(frozen=True, slots=True)
+class HttpListener:
+    """One more listener of the HTTP application.
+
+    Attributes:
+        prefix: what its paths have before them on the main listener.
+    """
+
+    socket: socket.socket
+    prefix: str
+
+
+def listen_more(config: Config) -> list[HttpListener]:
     """The listeners of receivers; one whose port cannot be had is reported and left out."""
-    if not is_open(OTLP_HTTP, config.server.receivers):
-        return []
-    address = config.server.otlp_http_listen
-    try:
-        return [listen(address)]
-    except StartError as error:
-        log.warning(
-            "receiver left out",
-            extra={
-                "receiver": OTLP_HTTP,
-                "address": str(address),
-                "reason": str(error).partition(";")[0],
-            },
-        )
-        return []
+    listeners = []
+    for info, address in open_receivers(config.server):
+        if not info.is_http or address is None:
+            continue
+        try:
+            listeners.append(HttpListener(listen(address), info.prefix))
+        except StartError as error:
+            report_left_out(info.name, address, str(error).partition(";")[0])
+    return listeners
 
 
 class Server:
     """One run of obsd, from an open data directory to a closed one."""
 
     def __init__(
-        self, config: Config, listener: socket.socket, more: Sequence[socket.socket] = ()
+        self, config: Config, listener: socket.socket, more: Sequence[HttpListener] = ()
     ) -> None:
         """What `listener` answers, `more` answer too."""
         self._config = config
@@ -188,6 +194,7 @@ class Server:
         self._pools = Pools.open(config)
         self._telemetry = Telemetry()
         self._supervisor = Supervisor()
+        self._receivers = Receivers()
         self._arrivals = ArrivalRate()
         self._log_arrivals = ArrivalRate()
         self._state = ServerState()
@@ -261,9 +268,11 @@ class Server:
             self_monitoring=self_monitoring,
         )
         self._collection = self_monitoring
+        self._authenticator = authenticator
         application, edge = build_app(config, services)
-        runner = await serving_runner(application, edge)
-        for listener in (self._listener, *self._more):
+        prefixes = {more.socket.getsockname()[1]: more.prefix for more in self._more if more.prefix}
+        runner = await serving_runner(application, edge, prefixes=prefixes)
+        for listener in (self._listener, *(more.socket for more in self._more)):
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         return runner, edge
 
@@ -285,6 +294,7 @@ class Server:
         if self._stop.is_set():
             return
         self._start_tasks()
+        await self._receivers.start(self._open_receivers())
         self._state.phase = Phase.READY
         self._telemetry.ready.set(1)
         log.info(
@@ -305,6 +315,24 @@ class Server:
     def _open_projects(self) -> None:
         self._projects.engine(DEFAULT_PROJECT)
         self._projects.open_all()
+
+    def _open_receivers(self) -> Iterator[tuple[Receiver, object]]:
+        """Those that speak protocols of their own, and where they listen."""
+        for info, address in open_receivers(self._config.server):
+            if info.is_http:
+                continue
+            context = ReceiverContext(
+                config=self._config,
+                address=address,
+                logs=self._logs,
+                metrics=self._metrics,
+                authenticator=self._authenticator,
+                telemetry=self._telemetry,
+                supervisor=self._supervisor,
+            )
+            receiver = open_receiver(info.name, context)
+            if receiver is not None:
+                yield receiver, address
 
     def _start_tasks(self) -> None:
         maintenance = Maintenance(
@@ -345,7 +373,8 @@ class Server:
                 for site in runner.sites:
                     await site.stop()
                 self._logs.followers.stop()
-                await edge.drain(self._config.server.shutdown_timeout_s)
+                timeout_s = self._config.server.shutdown_timeout_s
+                await asyncio.gather(edge.drain(timeout_s), self._receivers.stop(timeout_s))
                 await runner.cleanup()
                 await self._supervisor.stop()
                 loop = asyncio.get_running_loop()
@@ -411,7 +440,7 @@ def run(config: Config) -> None:
         listener = stack.enter_context(contextlib.closing(listen(config.server.listen)))
         more = listen_more(config)
         for each in more:
-            stack.enter_context(contextlib.closing(each))
+            stack.enter_context(contextlib.closing(each.socket))
 
         async def main() -> None:
             await Server(config, listener, more).run()

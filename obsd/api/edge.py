@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from obsd.api.access_log import SparseLog, log_request
 from obsd.api.auth import OPEN_PATHS, Authenticator
 from obsd.api.cors import Cors
 from obsd.api.errors import ErrorRenderers
+from obsd.api.mounts import mounted
 from obsd.api.prometheus_routes import PREFIXES, WRITE_PATHS
 from obsd.api.response_compression import compress_response
 from obsd.api.state import Phase, ServerState
@@ -145,9 +146,12 @@ def _route_of(request: web.Request) -> str:
     return resource.canonical if resource is not None else "none"
 
 
-def install_hot_path(server: web.Server, application: web.Application, edge: Edge) -> None:
+def install_hot_path(
+    server: web.Server, application: web.Application, edge: Edge, prefixes: Mapping[int, str]
+) -> None:
     """Send POSTs to the hot paths the short way, past the router and the middleware.
 
+    Requests to listeners of one API alone get its prefix: see `obsd.api.mounts`.
     To be called when the server is made, and before it has connections.
     """
     general = server.request_handler
@@ -158,6 +162,8 @@ def install_hot_path(server: web.Server, application: web.Application, edge: Edg
             request._match_info, handler = found  # noqa: SLF001 - as the router would set it
             if "Expect" not in request.headers:
                 return await edge.around_hot(request, handler)
+        if prefixes:
+            request = mounted(request, prefixes)
         return await general(request)  # It also answers 100 Continue.
 
     server.request_handler = dispatch  # type: ignore[assignment]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -116,9 +116,14 @@ def build_app(
 
 
 async def serving_runner(
-    application: web.Application, edge: Edge, shutdown_timeout_s: float = 1.0
+    application: web.Application,
+    edge: Edge,
+    shutdown_timeout_s: float = 1.0,
+    prefixes: Mapping[int, str] | None = None,
 ) -> web.AppRunner:
     """Set up a runner that serves the application; sites are the caller's.
+
+    Listeners on the ports of `prefixes` serve what stands under that prefix, at their root.
 
     Bodies come in their content coding, since handlers decide what they take. A handler is
     cancelled when its client goes away, so that nobody's query does not run on. What is still
@@ -137,5 +142,5 @@ async def serving_runner(
     runner = web.AppRunner(application, **options)
     await runner.setup()
     assert runner.server is not None
-    install_hot_path(runner.server, application, edge)
+    install_hot_path(runner.server, application, edge, prefixes or {})
     return runner

@@ -22,7 +22,7 @@ from typing import Final
 
 from obsd.config import Config
 from obsd.config.option import Address
-from obsd.config.receivers import OTLP_HTTP, is_open
+from obsd.config.receivers import open_receivers
 from obsd.model.finding import Finding
 from obsd.services.data_dir import LOCK_FILE
 
@@ -56,16 +56,18 @@ class CheckFinding:
 def run_checks(config: Config) -> Iterator[CheckFinding]:
     """Every check, the cheap ones first."""
     yield from check_port(config.server.listen)
-    if is_open(OTLP_HTTP, config.server.receivers):
-        yield from check_receiver(OTLP_HTTP, config.server.otlp_http_listen)
+    for info, address in open_receivers(config.server):
+        if address is not None:
+            http = None if info.is_http else config.server.listen
+            yield from check_receiver(info.name, address, http)
     yield from check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     yield from check_clock()
     yield from check_disk(config.storage.data_dir)
     yield from check_data(config.storage.data_dir)
 
 
-def check_port(address: Address) -> Iterator[CheckFinding]:
-    """Free, or held by obsd."""
+def check_port(address: Address, http: Address | None = None) -> Iterator[CheckFinding]:
+    """Free, or held by obsd: by one that answers there or, if it is no HTTP port, at `http`."""
     subject = f"port {address}"
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
@@ -75,7 +77,7 @@ def check_port(address: Address) -> Iterator[CheckFinding]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(target)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and _is_obsd(address):
+        if error.errno == errno.EADDRINUSE and _is_obsd(http or address):
             yield CheckFinding(Level.OK, subject, "an obsd answers there")
         elif error.errno == errno.EADDRINUSE:
             yield CheckFinding(Level.PROBLEM, subject, "another program listens there")
@@ -85,9 +87,11 @@ def check_port(address: Address) -> Iterator[CheckFinding]:
         yield CheckFinding(Level.OK, subject, "free")
 
 
-def check_receiver(name: str, address: Address) -> Iterator[CheckFinding]:
+def check_receiver(
+    name: str, address: Address, http: Address | None = None
+) -> Iterator[CheckFinding]:
     """As a port; but obsd serves without a receiver's, so that it is a warning at most."""
-    for found in check_port(address):
+    for found in check_port(address, http):
         if found.level is Level.OK:
             yield replace(found, message=f"{found.message} ({name})")
         else:

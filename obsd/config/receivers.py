@@ -1,24 +1,58 @@
-"""The names that `--receivers` takes."""
+"""The names that `--receivers` takes, and the listeners that they open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
 
 from obsd.config.errors import ConfigError, nearest_hint
+
+if TYPE_CHECKING:
+    from obsd.config.option import Address
+    from obsd.config.tree import ServerConfig
 
 # Sets, and the one listener that always is there.
 SETS: Final = frozenset({"default", "all", "http"})
 
+_BY_DEFAULT: Final = frozenset({"default", "all"})
+_IF_ASKED: Final = frozenset({"all"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverInfo:
+    """One way in beside the HTTP port.
+
+    Attributes:
+        sets: the sets that open it; its name does so, too.
+        option: the attribute of `ServerConfig` that says where it listens; None where it listens
+            nowhere, as one that reads files.
+        is_http: whether it is one more listener of the HTTP application; others have an entry in
+            `obsd.ingest.listeners`.
+        prefix: what stands before its paths on the main listener.
+    """
+
+    name: str
+    sets: frozenset[str]
+    option: str | None
+    is_http: bool = False
+    prefix: str = ""
+
+
 OTLP_HTTP: Final = "otlp-http"
 
-# Listeners of their own, and the sets that have them.
-THERE_ARE: Final = {OTLP_HTTP: frozenset({"default", "all"})}
+# Default ports are in `ServerConfig`.
+THERE_ARE: Final = {
+    info.name: info
+    for info in (
+        ReceiverInfo(OTLP_HTTP, _BY_DEFAULT, "otlp_http_listen", is_http=True),
+        ReceiverInfo("loki", _IF_ASKED, "loki_listen", is_http=True),
+    )
+}
 
 # More for protocols whose clients insist on one, with the ports they will take.
 PLANNED: Final = {
     "otlp-grpc": 4317,
-    "loki": 3100,
     "tempo": 3200,
     "jaeger": 16686,
     "alertmanager": 9093,
@@ -57,4 +91,12 @@ def check_receivers(names: Iterable[str]) -> None:
 
 def is_open(receiver: str, names: Iterable[str]) -> bool:
     """Whether these names of receivers and sets ask for it."""
-    return any(name == receiver or name in THERE_ARE[receiver] for name in names)
+    return any(name == receiver or name in THERE_ARE[receiver].sets for name in names)
+
+
+def open_receivers(server: ServerConfig) -> Iterator[tuple[ReceiverInfo, Address | None]]:
+    """What to open beside the HTTP port, and where it listens."""
+    for info in THERE_ARE.values():
+        if is_open(info.name, server.receivers):
+            address = getattr(server, info.option) if info.option else None
+            yield info, cast("Address | None", address)

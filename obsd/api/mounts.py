@@ -1,0 +1,27 @@
+"""Listeners of one API alone, whose paths stand under a prefix on the main listener.
+
+Some clients insist on paths at the root of their server: `GET /` of Elasticsearch's port is not the
+home page. The listener tells which is meant, and from there on there is one path for each thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+from yarl import URL
+
+# Probes of obsd itself are the same on every listener.
+_OWN_PREFIX: Final = "/-/"
+
+
+def mounted(request: web.Request, prefixes: Mapping[int, str]) -> web.Request:
+    """The request as the main listener would have it; `prefixes` are by the listener's port."""
+    transport = request.transport
+    if transport is None or request.path.startswith(_OWN_PREFIX):
+        return request
+    prefix = prefixes.get(transport.get_extra_info("sockname")[1])
+    if prefix is None:
+        return request
+    return request.clone(rel_url=URL(prefix + request.path_qs, encoded=True))
