@@ -28,6 +28,7 @@ __all__ = [
     "encode_xor_chunks",
     "exposition_to_write_request",
     "format_float",
+    "log_arrived",
     "log_histogram",
     "log_page",
     "log_values",
@@ -295,6 +296,14 @@ def log_page(
     after: tuple[int, int] | None,
     check: Callable[[], None],
 ) -> tuple[int, list[tuple[Any, ...]], tuple[int, int] | None]: ...
+def log_arrived(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    after: int,
+    through: int,
+    limit: int,
+    check: Callable[[], None],
+) -> tuple[list[tuple[Any, ...]], int]: ...
 def log_histogram(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

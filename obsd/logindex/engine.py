@@ -413,6 +413,40 @@ class LogEngine:
         next_cursor = None if last is None else f"{last[0]}_{last[1]}"
         return LogPage([LogRecord(*row) for row in rows], total, True, next_cursor)
 
+    def last_row(self) -> int:
+        """The number of the record that arrived last; -1 before the first."""
+        return self._next_row - 1
+
+    def arrived(
+        self, after_row: int, limit: int, predicate: Predicate, budget: QueryBudget
+    ) -> tuple[list[LogRecord], int]:
+        """The first matching records numbered above `after_row`, in order of arrival.
+
+        Returns the last number that was looked at, too: where the next call goes on. Below
+        `last_row()` only when there are `limit` records. Numbers survive a restart, but those of
+        records that were never acknowledged may be given again after a crash; who keeps one on disk
+        begins at `min(kept, last_row())`.
+
+        Raises:
+            BadInputError: the predicate cannot be evaluated.
+            QueryTimeoutError, QueryCanceledError: the budget says so.
+        """
+        # Read before the sources are: these have every record that is numbered by then.
+        through = self.last_row()
+        if through <= after_row:
+            return [], after_row
+        oldest_ns = self._oldest_ns(self._clock.now_ms())
+        encoded = (
+            "and",
+            [encode_predicate(predicate), ("range", "time", oldest_ns, True, None, False)],
+        )
+        rows, last = self._read(
+            lambda sources: _native.log_arrived(
+                sources, encoded, after_row, through, limit, budget.check
+            )
+        )
+        return [LogRecord(*row) for row in rows], last
+
     def count_over_time(
         self,
         predicate: Predicate,

@@ -42,6 +42,14 @@ class AbsentLogs:
     ) -> EmptyPage:
         return EmptyPage()
 
+    def last_row(self) -> int:
+        return -1
+
+    def arrived(
+        self, after_row: int, limit: int, predicate: Predicate, budget: QueryBudget
+    ) -> tuple[Sequence[LogRecord], int]:
+        return [], after_row
+
     def count_over_time(
         self,
         predicate: Predicate,

@@ -95,6 +95,18 @@ class LogStore(Protocol):
         newest_first: bool = True,
     ) -> LogPage: ...
 
+    def last_row(self) -> int:
+        """The number of the record that arrived last; -1 before the first."""
+
+    def arrived(
+        self, after_row: int, limit: int, predicate: Predicate, budget: QueryBudget
+    ) -> tuple[Sequence[LogRecord], int]:
+        """The first matching records numbered above `after_row`, in order of arrival.
+
+        Records are numbered as they arrive. Returns the last number that was looked at, too: where
+        the next call goes on.
+        """
+
     def count_over_time(
         self,
         predicate: Predicate,

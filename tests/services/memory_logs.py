@@ -129,6 +129,20 @@ class MemoryLogs:
         following = str(end) if end < len(found) else None
         return Page(found[first:end], len(found), True, following)
 
+    def last_row(self) -> int:
+        return len(self.records) - 1
+
+    def arrived(
+        self, after_row: int, limit: int, predicate: Predicate, budget: QueryBudget
+    ) -> tuple[list[LogRecord], int]:
+        found: list[LogRecord] = []
+        for row in range(after_row + 1, len(self.records)):
+            if matches(predicate, self.records[row]):
+                found.append(self.records[row])
+                if len(found) == limit:
+                    return found, row
+        return found, max(after_row, len(self.records) - 1)
+
     def count_over_time(
         self,
         predicate: Predicate,

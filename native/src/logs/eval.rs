@@ -18,6 +18,7 @@ pub fn may_match(predicate: &Predicate, granule: &Granule) -> bool {
         Predicate::Or(of) => of.iter().any(|p| may_match(p, granule)),
         Predicate::Test(Field::Time | Field::Level, _) => true,
         Predicate::Test(_, test) => has_tokens(test, granule),
+        Predicate::Rows(first, last) => granule.last_row >= *first && granule.first_row <= *last,
         Predicate::Everything | Predicate::Not(_) | Predicate::Level(_) => true,
     }
 }
@@ -78,6 +79,14 @@ pub fn matching(predicate: &Predicate, view: &View) -> Result<Bits, Corrupt> {
         }
         _ if !may_match(predicate, &view.granule) => Ok(Bits::none(rows)),
         Predicate::Level(level) => levels(view, *level),
+        Predicate::Rows(first, last) => {
+            let granule = &view.granule;
+            if granule.first_row >= *first && granule.last_row <= *last {
+                return Ok(Bits::all(rows));
+            }
+            let numbers = view.rows()?;
+            Ok(Bits::of(rows, |row| (*first..=*last).contains(&numbers[row])))
+        }
         Predicate::Test(field, test) => match field {
             Field::Prose => prose(view, test),
             Field::Body => bodies(view, test),

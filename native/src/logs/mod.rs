@@ -1,4 +1,5 @@
 //! The log engine's kernels: records to columns and token filters, and searches over them.
+pub mod arrived;
 pub mod bits;
 pub mod builder;
 pub mod column;

@@ -13,6 +13,8 @@ pub enum Predicate {
     Not(Box<Predicate>),
     /// The level's place among all levels; without one, any.
     Level(Option<u8>),
+    /// The record's number is between these, both included.
+    Rows(i64, i64),
     Test(Field, Test),
 }
 

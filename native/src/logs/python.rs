@@ -1,5 +1,6 @@
 //! The Python face of the log engine's kernels.
 
+use super::arrived::arrived;
 use super::granule::{Corrupt, Granule, View};
 use super::memtable::Memtable;
 use super::otlp::{Batch, DecodeError, Limits, MAX_PARTS_BYTES};
@@ -337,6 +338,32 @@ fn log_page<'py>(
     Ok((total, records(py, &hits)?, last))
 }
 
+type Arrived<'py> = (Vec<Bound<'py, PyTuple>>, i64);
+
+/// (records by number, the last number that was looked at); those numbered above `after`, and up to
+/// `through`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+fn log_arrived<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    after: i64,
+    through: i64,
+    limit: usize,
+    check: Py<PyAny>,
+) -> PyResult<Arrived<'py>> {
+    let search = Search::new(sources, predicate, (i64::MIN, i64::MAX))?;
+    let (hits, last) = py
+        .detach(|| {
+            let granules = search.granules()?;
+            let rows = (after, through);
+            arrived(&search.query.predicate, granules, rows, limit, checker(&check))
+        })
+        .map_err(search_error)?;
+    Ok((records(py, &hits)?, last))
+}
+
 type Histogram<'py> = Vec<(String, Bound<'py, PyArray1<u64>>)>;
 
 /// [(value, counts by step)], sorted by value.
@@ -393,6 +420,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyLogSegmentStats>()?;
     m.add_function(wrap_pyfunction!(merge_log_segments, m)?)?;
     m.add_function(wrap_pyfunction!(log_page, m)?)?;
+    m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
     m.add_function(wrap_pyfunction!(log_values, m)?)
 }

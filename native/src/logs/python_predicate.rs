@@ -49,6 +49,7 @@ pub fn predicate(value: &Bound_<'_>) -> PyResult<Predicate> {
                 None => Predicate::Or(Vec::new()),
             },
         },
+        "rows" => Predicate::Rows(tuple.get_item(1)?.extract()?, tuple.get_item(2)?.extract()?),
         _ => {
             let field = match tuple.get_item(1)?.extract::<Option<String>>()? {
                 None => Field::Prose,
