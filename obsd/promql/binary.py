@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 
 from obsd.model.errors import QueryError
+from obsd.model.go_strings import quote
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.samples import BoolArray, FloatArray
 from obsd.promql import ast
 from obsd.promql.annotations import Annotations
-from obsd.promql.literals import quote
 from obsd.promql.value import NAME_LABELS, Grid, Steps, merge_series
 
 _ARITHMETIC: Final[dict[str, Callable[[FloatArray, FloatArray], FloatArray]]] = {

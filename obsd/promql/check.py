@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NoReturn
 
+from obsd.model.go_strings import quote
 from obsd.model.labels import METRIC_NAME
 from obsd.model.matcher import Matcher, MatchOp
+from obsd.model.regex import InvalidRegexError, compile_anchored
 from obsd.promql import ast
 from obsd.promql.ast import Span, ValueType
 from obsd.promql.functions import FUNCTIONS
-from obsd.promql.literals import quote
-from obsd.promql.regex import InvalidRegexError, compile_anchored
 from obsd.promql.spanned_error import SpannedError
 
 

@@ -13,11 +13,12 @@ from typing import Final
 
 import numpy as np
 
+from obsd.model.go_strings import quote
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.samples import BoolArray, FloatArray, IntArray
 from obsd.promql import ast
 from obsd.promql.annotations import Annotations
-from obsd.promql.literals import format_general, quote
+from obsd.promql.literals import format_general
 from obsd.promql.value import Grid
 
 BUCKET_LABEL: Final = "le"

@@ -11,9 +11,9 @@ import numpy as np
 
 from obsd.model.errors import QueryError
 from obsd.model.labels import METRIC_NAME, Labels
+from obsd.model.regex import InvalidRegexError, compile_anchored
 from obsd.promql.call_site import CallSite
 from obsd.promql.literals import is_valid_text, to_valid_text
-from obsd.promql.regex import InvalidRegexError, compile_anchored
 from obsd.promql.value import Grid, merge_series
 
 _CHUNK: Final = re.compile(r"\d+|\D+")

@@ -8,16 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from obsd.model.go_strings import quote
 from obsd.model.labels import METRIC_NAME
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.promql import ast
-from obsd.promql.literals import (
-    format_duration,
-    format_number,
-    format_plain,
-    is_plain_label,
-    quote,
-)
+from obsd.promql.literals import format_duration, format_number, format_plain, is_plain_label
 
 LINE_LENGTH: Final = 100
 _INDENT: Final = "  "

@@ -7,12 +7,13 @@ from typing import Final
 import numpy as np
 
 from obsd.model.errors import QueryError
+from obsd.model.go_strings import quote
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.matcher import MatchOp
 from obsd.model.samples import FloatArray
 from obsd.promql import ast
 from obsd.promql.call_site import CallSite, Implementation
-from obsd.promql.literals import format_general, quote
+from obsd.promql.literals import format_general
 from obsd.promql.value import Grid
 
 _COUNTER_SUFFIXES: Final = ("_total", "_sum", "_count", "_bucket")

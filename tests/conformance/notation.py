@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from obsd.model.go_strings import unquote
 from obsd.model.labels import Labels
 from obsd.model.samples import STALE_NAN_BITS
 from obsd.promql import ast, parse
-from obsd.promql.literals import parse_duration_ms, unquote
+from obsd.promql.literals import parse_duration_ms
 
 STALE: float = struct.unpack("<d", struct.pack("<Q", STALE_NAN_BITS))[0]
 

@@ -9,8 +9,8 @@ import numpy as np
 from obsd.model.budget import QueryBudget
 from obsd.model.labels import Labels
 from obsd.model.matcher import Matcher, MatchOp
+from obsd.model.regex import compile_anchored
 from obsd.model.samples import Columns, Matrix, RollupSpec
-from obsd.promql.regex import compile_anchored
 from tests.oracles.rollup import rollup
 
 Samples = list[tuple[int, float]]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obsd.model.go_strings import quote, unquote
 from obsd.promql.literals import (
     format_duration,
     format_general,
@@ -15,8 +16,6 @@ from obsd.promql.literals import (
     format_plain,
     parse_duration_ms,
     parse_number,
-    quote,
-    unquote,
 )
 
 

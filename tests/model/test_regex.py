@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from obsd.promql.regex import InvalidRegexError, compile_anchored
+from obsd.model.regex import InvalidRegexError, compile_anchored
 
 
 @pytest.mark.parametrize(

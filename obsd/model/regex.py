@@ -60,13 +60,27 @@ def compile_anchored(expression: str) -> AnchoredRegex:
     Raises:
         InvalidRegexError: why RE2 does not take it.
     """
+    return AnchoredRegex(_compile(f"(?:{expression})", expression, dot_newline=True))
+
+
+@lru_cache(maxsize=_CACHED)
+def compile_unanchored(expression: str) -> Any:  # noqa: ANN401 - google-re2 has no types
+    """A pattern of google-re2, to be found anywhere; `.` is no newline. Compiled once.
+
+    Raises:
+        InvalidRegexError: why RE2 does not take it.
+    """
+    return _compile(expression, expression, dot_newline=False)
+
+
+def _compile(expression: str, shown: str, *, dot_newline: bool) -> Any:  # noqa: ANN401
     options = re2.Options()
     options.log_errors = False
-    options.dot_nl = True
+    options.dot_nl = dot_newline
     try:
-        return AnchoredRegex(re2.compile(f"(?:{expression})", options))
+        return re2.compile(expression, options)
     except re2.error as error:
         detail = error.args[0] if error.args else error
         text = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
         reason = text.partition(": ")[0]
-        raise InvalidRegexError(f"error parsing regexp: {reason}: `{expression}`") from None
+        raise InvalidRegexError(f"error parsing regexp: {reason}: `{shown}`") from None
