@@ -309,9 +309,10 @@ def log_histogram(
     predicate: _LogPredicate,
     span: tuple[int, int],
     step_ns: int,
-    by: str | None,
+    by: Sequence[str],
+    weight: str,
     check: Callable[[], None],
-) -> list[tuple[str, npt.NDArray[np.uint64]]]: ...
+) -> list[tuple[tuple[str, ...], npt.NDArray[np.uint64]]]: ...
 def log_values(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

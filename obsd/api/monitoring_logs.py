@@ -108,29 +108,35 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def aggregate(request: web.Request) -> web.Response:
-    """`GET …/aggregate`: how many records match in each step, by a field or in all."""
+    """`GET …/aggregate`: how many records match in each step, by fields or in all."""
     params = await read_params(request)
     logs = request.app[LOGS]
     asked = LogRange.of(params, logs.now_ns())
     step_ns = _step(params, asked.end_ns - asked.start_ns)
     start_ns = asked.start_ns - asked.start_ns % step_ns
+    by = _names(params, "by")
     rows = await logs.aggregate_logs(
         project_of(request),
         asked.query,
         start_ns,
         asked.end_ns,
         step_ns,
-        params.text("by") or None,
+        by,
     )
     steps = -(-(asked.end_ns - start_ns) // step_ns)
     series = [
-        {"value": value, "total": int(counts.sum()), "counts": counts.tolist()}
-        for value, counts in rows
+        {
+            "value": ", ".join(values),
+            "values": values,
+            "total": int(counts.sum()),
+            "counts": counts.tolist(),
+        }
+        for values, counts in rows
     ]
     times = [(start_ns + step * step_ns) / _SECOND_NS for step in range(steps)]
     return _json(
         {
-            "by": params.text("by") or None,
+            "by": by,
             "step": step_ns / _SECOND_NS,
             "timestamps": times,
             "series": series,

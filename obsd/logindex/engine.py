@@ -19,10 +19,10 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 
@@ -56,6 +56,7 @@ from obsd.model.samples import IntArray
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Weight = Literal["records", "bytes"]
 
 _MS: Final = 1_000_000
 _FOREVER_NS: Final = (1 << 63) - 1
@@ -453,16 +454,19 @@ class LogEngine:
         start_ns: int,
         end_ns: int,
         step_ns: int,
-        by: str | None,
+        by: Sequence[str],
         budget: QueryBudget,
-    ) -> list[tuple[str, IntArray]]:
-        """Matching records in each step, in all or by the values of a field, sorted by value.
+        weight: Weight = "records",
+    ) -> list[tuple[tuple[str, ...], IntArray]]:
+        """Matching records in each step by the texts of fields, sorted by these.
 
-        Step i begins at `start_ns + i * step_ns`; the last one ends at `end_ns`. Records without
-        the field are of "".
+        Step i begins at `start_ns + i * step_ns`; the last one ends at `end_ns`. A field that a
+        record lacks is "". Without fields there is one row, of (), also when nothing matches. By
+        `weight` a record counts for one, or for the UTF-8 bytes of its body's text, that of a map
+        or list being its compact JSON.
 
         Raises:
-            QueryError: the field has too many values.
+            QueryError: the fields have too many values.
         """
         if step_ns <= 0 or end_ns <= start_ns:
             raise BadInputError("the step must be positive and the end after the start")
@@ -474,12 +478,12 @@ class LogEngine:
             encoded = ("and", [encoded, ("range", "time", oldest_ns, True, None, False)])
         groups = self._read(
             lambda sources: _native.log_histogram(
-                sources, encoded, (start_ns, end_ns), step_ns, by, budget.check
+                sources, encoded, (start_ns, end_ns), step_ns, list(by), weight, budget.check
             )
         )
-        if by is None and not groups:
-            return [("", np.zeros(steps, np.int64))]
-        return [(label, counts.astype(np.int64)) for label, counts in groups]
+        if not by and not groups:
+            return [((), np.zeros(steps, np.int64))]
+        return [(labels, counts.astype(np.int64)) for labels, counts in groups]
 
     def field_values(
         self,

@@ -14,6 +14,7 @@ from obsd.model.budget import QueryBudget
 if TYPE_CHECKING:
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
+    from obsd.services.log_store import Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,13 @@ class AbsentLogs:
         start_ns: int,
         end_ns: int,
         step_ns: int,
-        by: str | None,
+        by: Sequence[str],
         budget: QueryBudget,
-    ) -> Sequence[tuple[str, NDArray[np.int64]]]:
-        if by is not None:
+        weight: Weight = "records",
+    ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
+        if by:
             return []
-        return [("", np.zeros(-((start_ns - end_ns) // step_ns), np.int64))]
+        return [((), np.zeros(-((start_ns - end_ns) // step_ns), np.int64))]
 
     def field_values(
         self,

@@ -24,7 +24,7 @@ from obsd.model.severity import LEVELS, level_name, severity_number
 from obsd.services.absent_logs import AbsentLogs
 from obsd.services.log_encoding import encode_logs
 from obsd.services.log_followers import Follower, FollowLimits, LogFollowers, Render
-from obsd.services.log_store import LogPage, LogStore, LogWriteOutcome
+from obsd.services.log_store import LogPage, LogStore, LogWriteOutcome, Weight
 from obsd.services.metrics_collector import Executors, QueryLimits
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
@@ -263,9 +263,12 @@ class LogAggregator:
         start_ns: int,
         end_ns: int,
         step_ns: int,
-        by: str | None = None,
-    ) -> Sequence[tuple[str, NDArray[np.int64]]]:
-        """How many match in each step from `start_ns` on, in all or by the values of a field.
+        by: Sequence[str] = (),
+        weight: Weight = "records",
+    ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
+        """How many match in each step from `start_ns` on, by the values of fields.
+
+        Without fields there is one row, of (); with `weight` "bytes" it has their bodies' bytes.
 
         Raises:
             BadInputError: there would be too many steps.
@@ -275,10 +278,11 @@ class LogAggregator:
         predicate = query.to_predicate(self.now_ns())
         if end_ns <= start_ns:
             return []
+        own_names = [_own_name(name) for name in by]
         return await self.read(
             project_id,
             lambda store, budget: store.count_over_time(
-                predicate, start_ns, end_ns, step_ns, by and _own_name(by), budget
+                predicate, start_ns, end_ns, step_ns, own_names, budget, weight
             ),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from obsd.model.budget import QueryBudget
 if TYPE_CHECKING:
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
+
+
+Weight = Literal["records", "bytes"]
+"""What a record counts for: one, or the UTF-8 bytes of its body's text (JSON of a map or list)."""
 
 
 class LogWriteOutcome(Protocol):
@@ -113,9 +117,15 @@ class LogStore(Protocol):
         start_ns: int,
         end_ns: int,
         step_ns: int,
-        by: str | None,
+        by: Sequence[str],
         budget: QueryBudget,
-    ) -> Sequence[tuple[str, NDArray[np.int64]]]: ...
+        weight: Weight = "records",
+    ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
+        """Matching records, or bytes of their bodies, in each step by the texts of fields.
+
+        Sorted by these texts; a field that a record lacks is "". Without fields there is one row,
+        of (), even when nothing matches.
+        """
 
     def field_values(
         self,

@@ -100,12 +100,12 @@ async def test_aggregate_counts_by_step_and_value(app) -> None:
     params = {"from": "-10s", "to": "now", "step": "5s", "by": "level"}
     answer = await app.get(PATH + "/aggregate", params)
     assert answer.json == {
-        "by": "level",
+        "by": ["level"],
         "step": 5.0,
         "timestamps": [NOW_MS / 1000 - 10, NOW_MS / 1000 - 5],
         "series": [
-            {"value": "error", "total": 5, "counts": [2, 3]},
-            {"value": "info", "total": 4, "counts": [2, 2]},
+            {"value": "error", "values": ["error"], "total": 5, "counts": [2, 3]},
+            {"value": "info", "values": ["info"], "total": 4, "counts": [2, 2]},
         ],
         "total": 9,
     }

@@ -27,6 +27,8 @@ from obsd.model.log_predicate import (
 from obsd.model.log_record import LogRecord, Value
 from obsd.model.severity import level_of
 
+INF = float("inf")
+
 
 def text_of(value: Value) -> str | None:
     match value:
@@ -36,6 +38,8 @@ def text_of(value: Value) -> str | None:
             return "true" if value else "false"
         case bytes():
             return value.hex()
+        case float():
+            return str(value).replace("e+", "e")
         case _:
             return str(value)
 
@@ -58,7 +62,8 @@ def leaves(value: Value) -> Iterator[Value]:
 
 def body_text(body: Value) -> str | None:
     if isinstance(body, list | dict):
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+        return text.replace("e+300", "e300")
     return text_of(body)
 
 
@@ -86,6 +91,28 @@ def field_value(record: LogRecord, field: str) -> Value:
         return lookup(inside, field.removeprefix("body."))
     found = lookup(dict(record.attributes), field)
     return lookup(dict(record.resource), field) if found is None else found
+
+
+def group_text(record: LogRecord, field: str) -> str:
+    """The text of a field by which records are grouped."""
+    value = record.body if field == "body" else field_value(record, field)
+    return body_text(plain(value)) or ""
+
+
+def plain(value: Value) -> Value:
+    """The value, those inside lists and maps as JSON has them."""
+
+    def inner(item: Value) -> Value:
+        if isinstance(item, bytes) or (isinstance(item, float) and item in (INF, -INF)):
+            return text_of(item)
+        return plain(item)
+
+    match value:
+        case list():
+            return [inner(item) for item in value]
+        case dict():
+            return {key: inner(item) for key, item in value.items()}
+    return value
 
 
 def number(text: str) -> int | float | None:

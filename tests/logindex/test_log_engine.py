@@ -190,21 +190,24 @@ def test_counts_over_time_and_by_field(open_engine: Open) -> None:
     start, end = NOW_NS - 59 * SECOND_NS, NOW_NS + SECOND_NS
     for _ in range(2):
         counts = engine.count_over_time(
-            Phrase(None, ("request", "done")), start, end, 20 * SECOND_NS, None, QueryBudget()
+            Phrase(None, ("request", "done")), start, end, 20 * SECOND_NS, (), QueryBudget()
         )
-        assert [(label, c.tolist()) for label, c in counts] == [("", [20, 20, 20])]
+        assert [(label, c.tolist()) for label, c in counts] == [((), [20, 20, 20])]
         by_level = engine.count_over_time(
-            Everything(), start, end, 60 * SECOND_NS, "level", QueryBudget()
+            Everything(), start, end, 60 * SECOND_NS, ["level"], QueryBudget()
         )
-        assert [(label, c.tolist()) for label, c in by_level] == [("error", [20]), ("info", [40])]
+        assert [(label, c.tolist()) for label, c in by_level] == [
+            (("error",), [20]),
+            (("info",), [40]),
+        ]
         routes = engine.field_values(Everything(), "route", *EVER, 10, QueryBudget())
         assert routes == [("/r0", 24), ("/r1", 24)]
         assert engine.field_names(Everything(), *EVER, 10, QueryBudget()) == [("route", 48)]
         engine.settle()
     nothing = engine.count_over_time(
-        Token(None, "absent"), start, end, 20 * SECOND_NS, None, QueryBudget()
+        Token(None, "absent"), start, end, 20 * SECOND_NS, (), QueryBudget()
     )
-    assert [(label, c.tolist()) for label, c in nothing] == [("", [0, 0, 0])]
+    assert [(label, c.tolist()) for label, c in nothing] == [((), [0, 0, 0])]
 
 
 def test_levels_by_number_and_by_word(open_engine: Open) -> None:
@@ -235,7 +238,7 @@ def test_retention_hides_and_then_deletes(open_engine: Open, clock: ManualClock)
     assert engine.stats().segments == 2
     clock.advance_ms(DAY_MS + 1)
     assert [r.body for r in search(engine)] == ["new"]
-    counts = engine.count_over_time(Everything(), *EVER, 1 << 61, None, QueryBudget())
+    counts = engine.count_over_time(Everything(), *EVER, 1 << 61, (), QueryBudget())
     assert counts[0][1].sum() == 1
     assert engine.apply_retention() == 1
     assert engine.stats().segments == 1

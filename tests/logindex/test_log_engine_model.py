@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from obsd.logindex.engine import LogEngine
+from obsd.logindex.engine import LogEngine, Weight
 from obsd.logindex.options import LogOptions
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
@@ -32,7 +32,7 @@ from obsd.model.log_predicate import (
     Wildcard,
 )
 from obsd.model.log_record import LogRecord
-from tests.logindex.matching import matches
+from tests.logindex.matching import body_text, group_text, matches
 from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, write
 
 HOUR_NS = 3_600_000_000_000
@@ -123,6 +123,9 @@ predicates: st.SearchStrategy[Predicate] = st.recursive(
 )
 
 
+WEIGHTS: tuple[Weight, ...] = ("records", "bytes")
+
+
 class EngineAgainstList(RuleBasedStateMachine):
     """Nothing that was written is lost, changed or seen twice, and searches find what matches."""
 
@@ -203,21 +206,27 @@ class EngineAgainstList(RuleBasedStateMachine):
             assert len(page.records) == limit
         assert found == wanted
 
-    @rule(predicate=predicates, start=times, hours=st.integers(1, 60), by=st.none() | named)
-    def count(self, predicate: Predicate, start: int, hours: int, by: str | None) -> None:
+    @rule(
+        predicate=predicates,
+        start=times,
+        hours=st.integers(1, 60),
+        by=st.lists(st.one_of(named, st.sampled_from(["level", "body"])), max_size=3),
+        weight=st.sampled_from(WEIGHTS),
+    )
+    def count(
+        self, predicate: Predicate, start: int, hours: int, by: list[str], weight: Weight
+    ) -> None:
         end, step = start + hours * HOUR_NS, 7 * HOUR_NS
-        groups = self.engine.count_over_time(predicate, start, end, step, by, QueryBudget())
+        groups = self.engine.count_over_time(predicate, start, end, step, by, QueryBudget(), weight)
         steps = -(-hours // 7)
-        assert all(len(counts) == steps for _, counts in groups)
-        expected = [0] * steps
+        expected: dict[tuple[str, ...], list[int]] = {} if by else {(): [0] * steps}
         for item in self.stored:
             if start <= item.time_ns < end and matches(predicate, item):
-                expected[(item.time_ns - start) // step] += 1
-        assert [int(sum(column)) for column in zip(*(c for _, c in groups), strict=True)] == (
-            expected if groups else []
-        )
-        if not groups:
-            assert not any(expected)
+                of_item = tuple(group_text(item, field) for field in by)
+                counts = expected.setdefault(of_item, [0] * steps)
+                size = len((body_text(item.body) or "").encode())
+                counts[(item.time_ns - start) // step] += 1 if weight == "records" else size
+        assert [(group, counts.tolist()) for group, counts in groups] == sorted(expected.items())
 
     def teardown(self) -> None:
         if hasattr(self, "engine"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,15 +149,17 @@ class MemoryLogs:
         start_ns: int,
         end_ns: int,
         step_ns: int,
-        by: str | None,
+        by: Sequence[str],
         budget: QueryBudget,
-    ) -> list[tuple[str, Any]]:
+        weight: str = "records",
+    ) -> list[tuple[tuple[str, ...], Any]]:
         steps = -(-(end_ns - start_ns) // step_ns)
-        rows: dict[str, Any] = {}
+        rows: dict[tuple[str, ...], Any] = {} if by else {(): np.zeros(steps, np.int64)}
         for record in self._found(predicate, start_ns, end_ns):
-            value = "" if by is None else next((text_of(v) for v in values(record, by)), "") or ""
-            row = rows.setdefault(value, np.zeros(steps, np.int64))
-            row[(record.time_ns - start_ns) // step_ns] += 1
+            group = tuple(next((text_of(v) for v in values(record, name)), "") or "" for name in by)
+            row = rows.setdefault(group, np.zeros(steps, np.int64))
+            size = len((text_of(record.body) or "").encode())
+            row[(record.time_ns - start_ns) // step_ns] += size if weight == "bytes" else 1
         return sorted(rows.items())
 
     def field_values(

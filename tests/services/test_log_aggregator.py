@@ -125,13 +125,14 @@ async def test_counts_are_by_step_and_value(logs) -> None:
         "default", [record(time_ns=NOW_NS + i * MINUTE_NS, severity_number=9 + i) for i in range(6)]
     )
     end_ns = NOW_NS + 6 * MINUTE_NS
-    rows = await logs.aggregate_logs(
-        "default", LogQuery(), NOW_NS, end_ns, 2 * MINUTE_NS, "severity"
-    )
-    assert {value: counts.tolist() for value, counts in rows} == {
+    span = (NOW_NS, end_ns, 2 * MINUTE_NS)
+    rows = await logs.aggregate_logs("default", LogQuery(), *span, ["severity"])
+    assert {value: counts.tolist() for (value,), counts in rows} == {
         "info": [2, 2, 0],
         "warn": [0, 0, 2],
     }
+    rows = await logs.aggregate_logs("default", LogQuery(), *span, ["service.name", "severity"])
+    assert [values for values, _ in rows] == [("api", "info"), ("api", "warn")]
 
 
 @pytest.mark.parametrize("step_ns", [0, -1, 1])
@@ -181,8 +182,8 @@ async def test_a_question_makes_no_project(logs, projects):
     page = await logs.search_logs("asked", LogQuery(), *span)
     assert (page.records, page.total, page.next_cursor) == ((), 0, None)
     ((label, counts),) = await logs.aggregate_logs("asked", LogQuery(), *span, MINUTE_NS // 4)
-    assert (label, counts.tolist()) == ("", [0, 0, 0, 0])
-    assert await logs.aggregate_logs("asked", LogQuery(), *span, MINUTE_NS, "service") == []
+    assert (label, counts.tolist()) == ((), [0, 0, 0, 0])
+    assert await logs.aggregate_logs("asked", LogQuery(), *span, MINUTE_NS, ["service"]) == []
     assert await logs.field_names("asked", LogQuery(), *span, 10) == []
     assert await logs.field_values("asked", LogQuery(), "service", *span, 10) == []
     assert projects.on_disk() == []

@@ -6,6 +6,7 @@ pub mod column;
 pub mod eval;
 pub mod fuse;
 pub mod granule;
+pub mod grouping;
 pub mod levels;
 pub mod memtable;
 pub mod otlp;

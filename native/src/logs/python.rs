@@ -2,12 +2,13 @@
 
 use super::arrived::arrived;
 use super::granule::{Corrupt, Granule, View};
+use super::grouping::Weight;
 use super::memtable::Memtable;
 use super::otlp::{Batch, DecodeError, Limits, MAX_PARTS_BYTES};
 use super::predicate::Field;
 use super::python_predicate::predicate;
 use super::python_value::record;
-use super::search::{Hit, PageSpec, Query, SearchError};
+use super::search::{HistogramSpec, Hit, PageSpec, Query, SearchError};
 use super::segment::{self, Segment, SegmentError};
 use crate::tsdb::python::{CorruptError, TooLargeError};
 use numpy::{IntoPyArray, PyArray1};
@@ -364,27 +365,34 @@ fn log_arrived<'py>(
     Ok((records(py, &hits)?, last))
 }
 
-type Histogram<'py> = Vec<(String, Bound<'py, PyArray1<u64>>)>;
+type Histogram<'py> = Vec<(Bound<'py, PyTuple>, Bound<'py, PyArray1<u64>>)>;
 
-/// [(value, counts by step)], sorted by value.
+/// [(values of the fields `by`, counts by step)], sorted by values. `weight` is `records` or
+/// `bytes`.
 #[pyfunction]
+#[allow(clippy::too_many_arguments)]
 fn log_histogram<'py>(
     py: Python<'py>,
     sources: Vec<Source<'py>>,
     predicate: &Bound<'py, PyAny>,
     span: (i64, i64),
-    step_ns: i64,
-    by: Option<String>,
+    step_ns: u64,
+    by: Vec<String>,
+    weight: &str,
     check: Py<PyAny>,
 ) -> PyResult<Histogram<'py>> {
     let search = Search::new(sources, predicate, span)?;
-    let by = by.as_deref().map(Field::of);
+    let weight = Weight::of(weight)
+        .ok_or_else(|| PyValueError::new_err(format!("unknown weight {weight:?}")))?;
+    let by = by.iter().map(|name| Field::of(name)).collect();
+    let spec = HistogramSpec { step_ns: step_ns.max(1), by, weight };
     let groups = py
-        .detach(|| {
-            search.query.histogram(search.granules()?, step_ns.max(1), by.as_ref(), checker(&check))
-        })
+        .detach(|| search.query.histogram(search.granules()?, &spec, checker(&check)))
         .map_err(search_error)?;
-    Ok(groups.into_iter().map(|(label, counts)| (label, counts.into_pyarray(py))).collect())
+    let group = |(labels, counts): (Vec<String>, Vec<u64>)| {
+        Ok((PyTuple::new(py, labels)?, counts.into_pyarray(py)))
+    };
+    groups.into_iter().map(group).collect()
 }
 
 /// {value: records} of a field, or of no field {name: records}.

@@ -1,9 +1,9 @@
 //! Searches over granules: counts and pages, histograms, values of fields.
 
 use super::bits::Bits;
-use super::eval::{matching, may_match, row_levels, sources};
+use super::eval::{matching, may_match};
 use super::granule::{Corrupt, Granule, View};
-use super::levels::LEVELS;
+use super::grouping::{Groups, Texts, Weight, body_bytes};
 use super::predicate::{Field, Predicate};
 use super::value::map;
 use hashbrown::HashMap;
@@ -17,6 +17,9 @@ const WAVE: usize = 64;
 
 /// Groups that a result may have.
 pub const MAX_GROUPS: usize = 100_000;
+
+/// Counts of a granule that have a place each; more are kept in a map.
+const DENSE: usize = 1 << 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError<E> {
@@ -51,6 +54,17 @@ pub struct PageSpec {
     /// Only records behind this one.
     pub after: Option<Key>,
 }
+
+/// What a histogram counts.
+pub struct HistogramSpec {
+    /// More than 0.
+    pub step_ns: u64,
+    pub by: Vec<Field>,
+    pub weight: Weight,
+}
+
+/// The texts of a group, and its counts by step.
+type Counted = (Vec<String>, Vec<(usize, u64)>);
 
 impl Query {
     fn candidates(&self, granules: Vec<Arc<Granule>>) -> Vec<Arc<Granule>> {
@@ -124,27 +138,26 @@ impl Query {
         Ok((total, page.choose(found)?))
     }
 
-    /// Counts by step and by the values of a field; records without it are of "".
+    /// Counts by the texts of some fields, and by step; records without a field are of "".
     ///
     /// # Errors
     /// Damage, too many values, or `check` says so.
     pub fn histogram<E>(
         &self,
         granules: Vec<Arc<Granule>>,
-        step_ns: i64,
-        by: Option<&Field>,
+        spec: &HistogramSpec,
         check: impl FnMut() -> Result<(), E>,
-    ) -> Result<BTreeMap<String, Vec<u64>>, SearchError<E>> {
-        let span = i128::from(self.end_ns) - i128::from(self.start_ns);
-        let steps = (span + i128::from(step_ns) - 1) / i128::from(step_ns);
-        let steps = usize::try_from(steps).unwrap_or(0);
-        let work = |view: &View, bits: &Bits| self.count_granule(view, bits, step_ns, by);
-        let mut groups: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    ) -> Result<BTreeMap<Vec<String>, Vec<u64>>, SearchError<E>> {
+        let steps = self.end_ns.wrapping_sub(self.start_ns) as u64;
+        let steps = usize::try_from(steps.div_ceil(spec.step_ns)).unwrap_or(0);
+        let work = |view: &View, bits: &Bits| self.count_granule(view, bits, spec);
+        let mut groups: BTreeMap<Vec<String>, Vec<u64>> = BTreeMap::new();
         self.each(&self.candidates(granules), check, work, |counted| {
-            for (label, counts) in counted {
-                let all = groups.entry(label).or_insert_with(|| vec![0; steps]);
+            for (labels, counts) in counted {
+                let all = groups.entry(labels).or_insert_with(|| vec![0; steps]);
                 counts.into_iter().for_each(|(step, count)| all[step] += count);
-                if groups.len().saturating_mul(steps.max(1)) > 50 * MAX_GROUPS {
+                let cells = groups.len().saturating_mul(steps);
+                if groups.len() > MAX_GROUPS || cells > 50 * MAX_GROUPS {
                     return Err(SearchError::TooManyGroups);
                 }
             }
@@ -153,44 +166,56 @@ impl Query {
         Ok(groups)
     }
 
-    fn step(&self, time_ns: i64, step_ns: i64) -> usize {
-        ((i128::from(time_ns) - i128::from(self.start_ns)) / i128::from(step_ns)) as usize
+    /// The step of a time in the range.
+    #[inline]
+    fn step(&self, time_ns: i64, step_ns: u64) -> usize {
+        (time_ns.wrapping_sub(self.start_ns) as u64 / step_ns) as usize
     }
 
-    #[allow(clippy::type_complexity)]
     fn count_granule(
         &self,
         view: &View,
         bits: &Bits,
-        step_ns: i64,
-        by: Option<&Field>,
-    ) -> Result<Vec<(String, HashMap<usize, u64>)>, Corrupt> {
-        let (labels, groups) = match by {
-            Some(field) => row_values(view, field)?,
-            None => (vec![String::new()], Vec::new()),
+        spec: &HistogramSpec,
+    ) -> Result<Vec<Counted>, Corrupt> {
+        let groups = Groups::read(view, &spec.by, bits)?;
+        let weights = match spec.weight {
+            Weight::Records => None,
+            Weight::Bytes => Some(body_bytes(view)?),
         };
-        let group_of = |row: usize| groups.get(row).map_or(0, |g| *g as usize);
-        let mut counts = vec![HashMap::new(); labels.len()];
+        let weight = |row: usize| weights.as_ref().map_or(1, |bytes| bytes[row]);
         let granule = &view.granule;
-        let first = self.step(granule.min_ns.max(self.start_ns), step_ns);
-        if first == self.step(granule.max_ns.min(self.end_ns - 1), step_ns) {
-            let mut sums = vec![0_u64; labels.len()];
-            if by.is_none() {
-                sums[0] = bits.count() as u64;
+        let first = self.step(granule.min_ns.max(self.start_ns), spec.step_ns);
+        let last = self.step(granule.max_ns.min(self.end_ns - 1), spec.step_ns);
+        let width = last - first + 1;
+        let mut counts: Vec<Vec<(usize, u64)>> = vec![Vec::new(); groups.len()];
+        if groups.len().saturating_mul(width) <= DENSE {
+            let mut sums = vec![(0_u64, false); groups.len() * width];
+            let mut add = |row: usize, step: usize| {
+                let (sum, seen) = &mut sums[groups.of(row) * width + step];
+                *sum += weight(row);
+                *seen = true;
+            };
+            if width == 1 {
+                bits.iter().for_each(|row| add(row, 0));
             } else {
-                bits.iter().for_each(|row| sums[group_of(row)] += 1);
+                let times = view.times()?;
+                bits.iter().for_each(|row| add(row, self.step(times[row], spec.step_ns) - first));
             }
-            for (group, sum) in sums.into_iter().enumerate().filter(|(_, sum)| *sum > 0) {
-                counts[group].insert(first, sum);
+            for (at, (sum, _)) in sums.into_iter().enumerate().filter(|(_, (_, seen))| *seen) {
+                counts[at / width].push((first + at % width, sum));
             }
         } else {
             let times = view.times()?;
+            let mut sums: HashMap<(usize, usize), u64> = HashMap::new();
             for row in bits.iter() {
-                *counts[group_of(row)].entry(self.step(times[row], step_ns)).or_insert(0) += 1;
+                let step = self.step(times[row], spec.step_ns);
+                *sums.entry((groups.of(row), step)).or_insert(0) += weight(row);
             }
+            sums.into_iter().for_each(|((group, step), sum)| counts[group].push((step, sum)));
         }
-        let pairs = labels.into_iter().zip(counts);
-        Ok(pairs.filter(|(_, counts)| !counts.is_empty()).collect())
+        let counted = counts.into_iter().enumerate().filter(|(_, counts)| !counts.is_empty());
+        Ok(counted.map(|(group, counts)| (groups.labels(group), counts)).collect())
     }
 
     /// How often each value of a field occurs; records without it are not counted.
@@ -204,7 +229,7 @@ impl Query {
         check: impl FnMut() -> Result<(), E>,
     ) -> Result<HashMap<String, u64>, SearchError<E>> {
         let work = |view: &View, bits: &Bits| {
-            let (labels, groups) = row_values(view, field)?;
+            let Texts { labels, groups } = Texts::read(view, field, bits)?;
             let mut counts = vec![0_u64; labels.len()];
             bits.iter().for_each(|row| counts[groups[row] as usize] += 1);
             // The first label is that of the records without a value.
@@ -281,53 +306,6 @@ fn count_names(view: &View, bits: &Bits) -> Result<Vec<(String, u64)>, Corrupt> 
         (key, present.count() as u64)
     });
     Ok(counted.filter(|(_, count)| *count > 0).collect())
-}
-
-/// The texts of a field, and for each row which of them it has; the first stands for none.
-fn row_values(view: &View, field: &Field) -> Result<(Vec<String>, Vec<u32>), Corrupt> {
-    let rows = view.granule.rows;
-    let mut labels = vec![String::new()];
-    if *field == Field::Level {
-        labels.extend(LEVELS.map(str::to_owned));
-        let levels = row_levels(view)?;
-        let group = |level: u8| if level == 255 { 0 } else { u32::from(level) + 1 };
-        return Ok((labels, levels.into_iter().map(group).collect()));
-    }
-    let mut known: HashMap<String, u32> = HashMap::new();
-    let mut intern = |text: &str| match known.get(text) {
-        Some(group) => *group,
-        None => {
-            labels.push(text.to_owned());
-            known.insert(text.to_owned(), labels.len() as u32 - 1);
-            labels.len() as u32 - 1
-        }
-    };
-    let mut groups = vec![0; rows];
-    if matches!(field, Field::Body | Field::Prose) {
-        let mut buffer = Vec::new();
-        for (row, group) in groups.iter_mut().enumerate() {
-            let value = view.body(row, &mut buffer)?;
-            if !value.is_null() {
-                *group = intern(&value.text_or_json());
-            }
-        }
-    } else if *field == Field::Time {
-        let times = view.times()?;
-        groups.iter_mut().zip(times).for_each(|(group, ns)| *group = intern(&ns.to_string()));
-    }
-    for (column, step) in sources(view, field)? {
-        let values = column.values();
-        let of_value = |id| step.apply(values.get(id)).map_or(0, |v| intern(&v.text_or_json()));
-        let ids: Vec<u32> = (0..values.len()).map(of_value).collect();
-        for (row, group) in groups.iter_mut().enumerate() {
-            if *group == 0
-                && let Some(id) = column.id(row)
-            {
-                *group = ids[id];
-            }
-        }
-    }
-    Ok((labels, groups))
 }
 
 impl PageSpec {
