@@ -254,7 +254,7 @@ def test_beyond_loopback_a_token_is_printed_once_and_asked_for(tmp_path) -> None
     [
         (("serve", "--listen", "6273"), "expected HOST:PORT"),
         (("serve", "--retention", "soon"), "--retention: storage.retention"),
-        (("serve", "--receivers", "otlp-grpc"), "not in this version"),
+        (("serve", "--receivers", "statsd"), "not in this version"),
         (("serve", "--config", "/absent.yml"), "No such file"),
         (
             (

@@ -32,8 +32,8 @@ def redact(path_and_query: str) -> str:
     return shown
 
 
-class SparseLog:
-    """Logs one of many alike requests a second, with how many were passed over; event loop only.
+class Sparse:
+    """Lets one of many alike lines pass a second; event loop only.
 
     A server that is full refuses thousands of writes a second, and must not write a line for each.
     """
@@ -43,16 +43,30 @@ class SparseLog:
         self._next_s = 0.0
         self._suppressed = 0
 
+    def take(self) -> int | None:
+        """How many were passed over before this one, or None if it is passed over, too."""
+        now_s = self._clock_s()
+        if now_s < self._next_s:
+            self._suppressed += 1
+            return None
+        suppressed = self._suppressed
+        self._next_s, self._suppressed = now_s + 1.0, 0
+        return suppressed
+
+
+class SparseLog:
+    """Logs one of many alike requests a second, with how many were passed over; event loop only."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._sparse = Sparse(clock_s)
+
     def log_request(
         self, request: web.BaseRequest, response: web.StreamResponse, seconds: float
     ) -> None:
         """Write the line, unless there was one less than a second ago."""
-        now_s = self._clock_s()
-        if now_s < self._next_s:
-            self._suppressed += 1
-            return
-        log_request(request, response, seconds, suppressed=self._suppressed)
-        self._next_s, self._suppressed = now_s + 1.0, 0
+        suppressed = self._sparse.take()
+        if suppressed is not None:
+            log_request(request, response, seconds, suppressed=suppressed)
 
 
 def _level(path: str, status: int) -> int:

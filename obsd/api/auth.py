@@ -13,6 +13,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,12 @@ def project_of(request: web.BaseRequest) -> str:
     Raises:
         BadInputError: the header does not name a project.
     """
-    name = request.headers.get("X-Scope-OrgID")
+    return project_in(request.headers)
+
+
+def project_in(headers: Mapping[str, str]) -> str:
+    """The same of headers in whatever protocol; names are looked up without regard to case."""
+    name = headers.get("X-Scope-OrgID")
     if name is None or name == DEFAULT_PROJECT:
         return DEFAULT_PROJECT
     if not _PROJECT.fullmatch(name):
@@ -66,9 +72,13 @@ class Authenticator:
         Raises:
             UnauthorizedError: it has no credential, or a wrong one.
         """
+        self.check_headers(request.headers)
+
+    def check_headers(self, headers: Mapping[str, str]) -> None:
+        """The same for headers in whatever protocol; names are looked up without regard to case."""
         if self._token_hash is None:
             return
-        token = token_of(request)
+        token = token_in(headers)
         if token is None:
             raise UnauthorizedError(
                 "a token is needed: send 'Authorization: Bearer TOKEN' with the admin token that"
@@ -80,7 +90,12 @@ class Authenticator:
 
 def token_of(request: web.BaseRequest) -> str | None:
     """The credential that a request carries, in whichever form."""
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    return token_in(request.headers)
+
+
+def token_in(headers: Mapping[str, str]) -> str | None:
+    """The same of headers in whatever protocol."""
+    scheme, _, value = headers.get("Authorization", "").partition(" ")
     value = value.strip()
     match scheme.lower():
         case "bearer" | "token" | "splunk":
@@ -88,7 +103,7 @@ def token_of(request: web.BaseRequest) -> str | None:
         case "basic" | "apikey":
             return _password(value)
     for name in _KEY_HEADERS:
-        if key := request.headers.get(name):
+        if key := headers.get(name):
             return key
     return None
 

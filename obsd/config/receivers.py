@@ -46,13 +46,13 @@ THERE_ARE: Final = {
     info.name: info
     for info in (
         ReceiverInfo(OTLP_HTTP, _BY_DEFAULT, "otlp_http_listen", is_http=True),
+        ReceiverInfo("otlp-grpc", _BY_DEFAULT, "otlp_grpc_listen"),
         ReceiverInfo("loki", _IF_ASKED, "loki_listen", is_http=True),
     )
 }
 
 # More for protocols whose clients insist on one, with the ports they will take.
 PLANNED: Final = {
-    "otlp-grpc": 4317,
     "tempo": 3200,
     "jaeger": 16686,
     "alertmanager": 9093,

@@ -59,6 +59,11 @@ class ServerConfig:
         Address("127.0.0.1", 4318),
         help="where the receiver otlp-http listens; a port in use is reported and left alone",
     )
+    otlp_grpc_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 4317),
+        help="where the receiver otlp-grpc listens",
+    )
     loki_listen: Address = option(  # noqa: RUF009 - declares a field
         ADDRESS,
         Address("127.0.0.1", 3100),

@@ -16,7 +16,9 @@ from obsd.ingest.receiver import Receiver, ReceiverContext
 log = logging.getLogger(__name__)
 
 # By the names of `obsd.config.receivers`.
-MODULES: Final[dict[str, str]] = {}
+MODULES: Final[dict[str, str]] = {
+    "otlp-grpc": "obsd.ingest.otlp_grpc",
+}
 
 
 def open_receiver(

@@ -63,15 +63,24 @@ def success(media_type: str, rejected_field: str, rejected: int, message: str) -
         partial = {rejected_field: str(rejected), "errorMessage": message}
         answer = {"partialSuccess": partial} if rejected or message else {}
         return web.Response(body=msgspec.json.encode(answer), content_type=JSON)
-    body = b""
-    if rejected or message:
-        body = bytes_field(1, uint_field(1, rejected) + bytes_field(2, message.encode()))
-    return web.Response(body=body, content_type=PROTOBUF)
+    return web.Response(body=success_message(rejected, message), content_type=PROTOBUF)
+
+
+def success_message(rejected: int, message: str) -> bytes:
+    """An `Export…ServiceResponse`, which is the same of every signal."""
+    if not rejected and not message:
+        return b""
+    return bytes_field(1, uint_field(1, rejected) + bytes_field(2, message.encode()))
+
+
+def rpc_code(status: int) -> int:
+    """The `google.rpc.Code` of an HTTP status."""
+    return _CODES.get(status, _UNKNOWN)
 
 
 def render_status(answer: ErrorAnswer) -> web.Response:
     """A `google.rpc.Status`; in JSON where the request was no protobuf."""
-    code = _CODES.get(answer.status, _UNKNOWN)
+    code = rpc_code(answer.status)
     if parse_media_type(answer.request_type)[0] == PROTOBUF:
         body = uint_field(1, code) + bytes_field(2, answer.message.encode())
         content_type = PROTOBUF

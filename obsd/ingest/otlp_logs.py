@@ -12,7 +12,7 @@ from obsd.api.compression import read_body
 from obsd.api.errors import ErrorRenderer
 from obsd.api.keys import LOGS
 from obsd.ingest.otlp_answers import JSON, body_type, render_status, success
-from obsd.services.log_aggregator import describe_rejected
+from obsd.services.log_aggregator import LogAggregator, describe_rejected
 
 PATHS: Final = ("/v1/logs", "/otlp/v1/logs")
 MAX_COMPRESSED_BYTES: Final = 32 << 20
@@ -36,12 +36,21 @@ async def export_logs(request: web.Request) -> web.Response:
 
         loop = asyncio.get_running_loop()
         body = await loop.run_in_executor(logs.ingest_pool, logs_request_from_json, body)
+    rejected, message = await store_logs(logs, project_id, body)
+    return success(media_type, _REJECTED, rejected, message)
+
+
+async def store_logs(logs: LogAggregator, project_id: str, body: bytes) -> tuple[int, str]:
+    """Store an `ExportLogsServiceRequest`, and return once it is durable.
+
+    Returns:
+        How many records were refused, and what the sender should know.
+    """
     if not body:
-        return success(media_type, _REJECTED, 0, "")
+        return 0, ""
     outcome = await logs.write(project_id, body)
     rejected = sum(outcome.rejected.values())
-    message = describe_rejected(outcome) if rejected else "; ".join(outcome.messages)
-    return success(media_type, _REJECTED, rejected, message)
+    return rejected, describe_rejected(outcome) if rejected else "; ".join(outcome.messages)
 
 
 _REJECTED: Final = "rejectedLogRecords"
