@@ -31,6 +31,7 @@ __all__ = [
     "log_arrived",
     "log_histogram",
     "log_page",
+    "log_resources",
     "log_values",
     "matrix_json",
     "merge_log_segments",
@@ -313,6 +314,14 @@ def log_histogram(
     weight: str,
     check: Callable[[], None],
 ) -> list[tuple[tuple[str, ...], npt.NDArray[np.uint64]]]: ...
+def log_resources(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    step_ns: int,
+    bytes: bool,
+    check: Callable[[], None],
+) -> list[tuple[dict[str, Any], list[tuple[int, int, int]]]]: ...
 def log_values(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

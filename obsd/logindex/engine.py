@@ -51,6 +51,7 @@ from obsd.model.errors import (
 from obsd.model.head_memory import HeadMemory
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
+from obsd.model.resource_logs import LogAmount, ResourceLogs
 from obsd.model.samples import IntArray
 
 log = logging.getLogger(__name__)
@@ -484,6 +485,39 @@ class LogEngine:
         if not by and not groups:
             return [((), np.zeros(steps, np.int64))]
         return [(labels, counts.astype(np.int64)) for labels, counts in groups]
+
+    def resources(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        budget: QueryBudget,
+        *,
+        weigh: bool = False,
+    ) -> list[ResourceLogs]:
+        """What produced the matching records, each resource once, with its records in each step.
+
+        Steps are those of `count_over_time`. `weigh` counts the bytes of bodies, too.
+
+        Raises:
+            QueryError: there are too many resources.
+        """
+        if step_ns <= 0 or end_ns <= start_ns:
+            raise BadInputError("the step must be positive and the end after the start")
+        encoded = encode_predicate(predicate)
+        oldest_ns = self._oldest_ns(self._clock.now_ms())
+        if oldest_ns > start_ns:
+            encoded = ("and", [encoded, ("range", "time", oldest_ns, True, None, False)])
+        found = self._read(
+            lambda sources: _native.log_resources(
+                sources, encoded, (start_ns, end_ns), step_ns, weigh, budget.check
+            )
+        )
+        return [
+            ResourceLogs(resource, [LogAmount(*amount) for amount in amounts])
+            for resource, amounts in found
+        ]
 
     def field_values(
         self,

@@ -14,6 +14,7 @@ from obsd.model.budget import QueryBudget
 if TYPE_CHECKING:
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
+    from obsd.model.resource_logs import ResourceLogs
     from obsd.services.log_store import Weight
 
 
@@ -64,6 +65,18 @@ class AbsentLogs:
         if by:
             return []
         return [((), np.zeros(-((start_ns - end_ns) // step_ns), np.int64))]
+
+    def resources(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        budget: QueryBudget,
+        *,
+        weigh: bool = False,
+    ) -> Sequence[ResourceLogs]:
+        return []
 
     def field_values(
         self,

@@ -13,6 +13,7 @@ from obsd.model.budget import QueryBudget
 if TYPE_CHECKING:
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
+    from obsd.model.resource_logs import ResourceLogs
 
 
 Weight = Literal["records", "bytes"]
@@ -126,6 +127,18 @@ class LogStore(Protocol):
         Sorted by these texts; a field that a record lacks is "". Without fields there is one row,
         of (), even when nothing matches.
         """
+
+    def resources(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        budget: QueryBudget,
+        *,
+        weigh: bool = False,
+    ) -> Sequence[ResourceLogs]:
+        """What produced the matching records; `weigh` counts the bytes of bodies, too."""
 
     def field_values(
         self,

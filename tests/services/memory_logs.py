@@ -16,6 +16,8 @@ from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
+from obsd.model.log_text import text_of as body_text
+from obsd.model.resource_logs import LogAmount, ResourceLogs
 from tests.oracles.log_predicate import matches, text_of, values
 
 
@@ -161,6 +163,28 @@ class MemoryLogs:
             size = len((text_of(record.body) or "").encode())
             row[(record.time_ns - start_ns) // step_ns] += size if weight == "bytes" else 1
         return sorted(rows.items())
+
+    def resources(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        budget: QueryBudget,
+        *,
+        weigh: bool = False,
+    ) -> list[ResourceLogs]:
+        found: dict[str, tuple[Any, dict[int, LogAmount]]] = {}
+        for record in self._found(predicate, start_ns, end_ns):
+            _, amounts = found.setdefault(repr(record.resource), (record.resource, {}))
+            step = (record.time_ns - start_ns) // step_ns
+            of = amounts.get(step, LogAmount(step, 0, 0))
+            size = len(body_text(record.body).encode()) if weigh else 0
+            amounts[step] = LogAmount(step, of.records + 1, of.bytes + size)
+        return [
+            ResourceLogs(resource, [amounts[step] for step in sorted(amounts)])
+            for resource, amounts in found.values()
+        ]
 
     def field_values(
         self,

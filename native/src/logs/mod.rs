@@ -11,6 +11,7 @@ pub mod levels;
 pub mod memtable;
 pub mod otlp;
 pub mod predicate;
+pub mod resources;
 pub mod search;
 pub mod segment;
 pub mod text;

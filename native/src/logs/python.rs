@@ -7,7 +7,7 @@ use super::memtable::Memtable;
 use super::otlp::{Batch, DecodeError, Limits, MAX_PARTS_BYTES};
 use super::predicate::Field;
 use super::python_predicate::predicate;
-use super::python_value::record;
+use super::python_value::{entries, record};
 use super::search::{HistogramSpec, Hit, PageSpec, Query, SearchError};
 use super::segment::{self, Segment, SegmentError};
 use crate::tsdb::python::{CorruptError, TooLargeError};
@@ -420,6 +420,35 @@ fn log_values<'py>(
     Ok(found)
 }
 
+type ResourceSteps<'py> = Vec<(Bound<'py, PyDict>, Vec<(usize, u64, u64)>)>;
+
+/// [(resource, [(step, records, bytes)])]: steps in order, those without a record left out.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+fn log_resources<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    span: (i64, i64),
+    step_ns: u64,
+    bytes: bool,
+    check: Py<PyAny>,
+) -> PyResult<ResourceSteps<'py>> {
+    let search = Search::new(sources, predicate, span)?;
+    let found = py
+        .detach(|| {
+            search.query.resources(search.granules()?, step_ns.max(1), bytes, checker(&check))
+        })
+        .map_err(search_error)?;
+    found
+        .into_iter()
+        .map(|(resource, steps)| {
+            let steps = steps.into_iter().map(|(step, of)| (step, of.records, of.bytes));
+            Ok((entries(py, &resource)?, steps.collect()))
+        })
+        .collect()
+}
+
 /// Adds the log engine's classes and functions to `obsd._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyLogBatch>()?;
@@ -430,5 +459,6 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(log_page, m)?)?;
     m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
+    m.add_function(wrap_pyfunction!(log_resources, m)?)?;
     m.add_function(wrap_pyfunction!(log_values, m)?)
 }

@@ -46,6 +46,13 @@ fn add_entries(entries: &Bound<'_, PyDict>, message: &[u8]) -> PyResult<()> {
     map(message).try_for_each(|(key, item)| add(entries, key, item))
 }
 
+/// The attributes of an OTLP `KeyValueList`.
+pub fn entries<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+    let found = PyDict::new(py);
+    add_entries(&found, message)?;
+    Ok(found)
+}
+
 /// A record, its fields in the order of `obsd.model.log_record.LogRecord`.
 pub fn record<'py>(
     py: Python<'py>,

@@ -67,7 +67,7 @@ pub struct HistogramSpec {
 type Counted = (Vec<String>, Vec<(usize, u64)>);
 
 impl Query {
-    fn candidates(&self, granules: Vec<Arc<Granule>>) -> Vec<Arc<Granule>> {
+    pub(super) fn candidates(&self, granules: Vec<Arc<Granule>>) -> Vec<Arc<Granule>> {
         let overlaps = |g: &Arc<Granule>| g.max_ns >= self.start_ns && g.min_ns < self.end_ns;
         granules.into_iter().filter(overlaps).collect()
     }
@@ -89,7 +89,7 @@ impl Query {
 
     /// Calls `work` with the matching rows of each granule, in parallel, and `merge` with what it
     /// gives; `check` between waves.
-    fn each<T: Send, E>(
+    pub(super) fn each<T: Send, E>(
         &self,
         granules: &[Arc<Granule>],
         mut check: impl FnMut() -> Result<(), E>,
@@ -168,7 +168,7 @@ impl Query {
 
     /// The step of a time in the range.
     #[inline]
-    fn step(&self, time_ns: i64, step_ns: u64) -> usize {
+    pub(super) fn step(&self, time_ns: i64, step_ns: u64) -> usize {
         (time_ns.wrapping_sub(self.start_ns) as u64 / step_ns) as usize
     }
 
