@@ -82,3 +82,13 @@ def quote(text: str) -> str:
             out.append(f"\\U{ord(character):08x}")
     out.append('"')
     return "".join(out)
+
+
+def is_valid_text(text: str) -> bool:
+    """Whether a string can be stored: without the surrogates of bytes that are no UTF-8."""
+    return not any(0xD800 <= ord(character) < 0xE000 for character in text)
+
+
+def to_valid_text(text: str) -> str:
+    """The string with U+FFFD in place of what is no UTF-8."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")

@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 
 from obsd.model.errors import QueryError
-from obsd.model.go_strings import quote
+from obsd.model.go_strings import is_valid_text, quote
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.samples import BoolArray, FloatArray, IntArray
 from obsd.promql import ast
 from obsd.promql.annotations import Annotations
-from obsd.promql.literals import format_general, format_plain, is_valid_text
+from obsd.promql.literals import format_general, format_plain
 from obsd.promql.sums import grouped_mean, grouped_sum, sorted_quantile
 from obsd.promql.value import Grid, Steps
 

@@ -8,12 +8,12 @@ from typing import Final
 
 from lark import Token, Transformer, v_args
 
-from obsd.model.go_strings import unquote
+from obsd.model.go_strings import to_valid_text, unquote
 from obsd.model.labels import METRIC_NAME
 from obsd.model.matcher import Matcher, MatchOp
 from obsd.promql import ast
 from obsd.promql.ast import Span
-from obsd.promql.literals import parse_duration_ms, parse_number, to_valid_text
+from obsd.promql.literals import parse_duration_ms, parse_number
 from obsd.promql.spanned_error import SpannedError
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from obsd.model.go_strings import to_valid_text
 from obsd.model.matcher import Matcher
 from obsd.promql import ast
 from obsd.promql.ast import ValueType
 from obsd.promql.functions import FUNCTIONS
-from obsd.promql.literals import format_plain, to_valid_text
+from obsd.promql.literals import format_plain
 
 Json = dict[str, object]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, QueryError
+from obsd.model.go_strings import to_valid_text
 from obsd.model.labels import Labels
 from obsd.model.samples import STALE_NAN_BITS, BoolArray, Columns, IntArray, RollupSpec
 from obsd.promql import ast
@@ -25,7 +26,6 @@ from obsd.promql.call_site import CallSite
 from obsd.promql.check import type_of
 from obsd.promql.duration import evaluate_duration_ms
 from obsd.promql.functions import FUNCTIONS
-from obsd.promql.literals import to_valid_text
 from obsd.promql.parser import parse
 from obsd.promql.storage import Storage
 from obsd.promql.value import (

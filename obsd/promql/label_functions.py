@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 
 from obsd.model.errors import QueryError
+from obsd.model.go_strings import is_valid_text, to_valid_text
 from obsd.model.labels import METRIC_NAME, Labels
 from obsd.model.regex import InvalidRegexError, compile_anchored
 from obsd.promql.call_site import CallSite
-from obsd.promql.literals import is_valid_text, to_valid_text
 from obsd.promql.value import Grid, merge_series
 
 _CHUNK: Final = re.compile(r"\d+|\D+")

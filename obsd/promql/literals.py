@@ -114,16 +114,6 @@ def format_plain(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def is_valid_text(text: str) -> bool:
-    """Whether a string can be stored: without the surrogates of bytes that are no UTF-8."""
-    return not any(0xD800 <= ord(character) < 0xE000 for character in text)
-
-
-def to_valid_text(text: str) -> str:
-    """The string with U+FFFD in place of what is no UTF-8."""
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-
-
 def is_plain_label(name: str) -> bool:
     """Whether a label name needs no quotes."""
     return _LEGACY_LABEL.fullmatch(name) is not None
