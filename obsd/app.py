@@ -41,10 +41,14 @@ from obsd.model.head_memory import HeadMemory
 from obsd.services.arrivals import INTERVAL_S, ArrivalRate
 from obsd.services.data_dir import DataDirLock
 from obsd.services.engine_telemetry import EngineCollector, TaskCollector
+from obsd.services.error_tracking import tracker as error_tracker
+from obsd.services.error_tracking.group_store import ErrorGroups
+from obsd.services.error_tracking.telemetry import ErrorCollector
 from obsd.services.log_aggregator import LogAggregator
 from obsd.services.log_store import LogStore
 from obsd.services.log_telemetry import LogCollector
 from obsd.services.maintenance import Maintenance
+from obsd.services.metadata_store import MetadataStore
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
 from obsd.services.projects import DEFAULT_PROJECT, AllEngines, Projects
 from obsd.services.self_monitoring import SelfMonitoring, Source
@@ -219,8 +223,17 @@ class Server:
         self._logs = LogAggregator(
             self._projects, executors, self._metrics.turns, limits, self._clock
         )
+        self._metadata = MetadataStore(config.storage.data_dir)
+        self._errors = error_tracker.ErrorTracker(
+            lambda: self._projects.logs,
+            ErrorGroups(self._metadata),
+            self._logs.new_budget,
+            self._pools.io,
+            self._clock,
+        )
         self._telemetry.register(EngineCollector(self._projects))
         self._telemetry.register(LogCollector(self._projects.logs))
+        self._telemetry.register(ErrorCollector(self._errors))
         self._telemetry.register(TaskCollector(self._supervisor))
         self._stop = asyncio.Event()
         self._stop_signals = 0
@@ -260,6 +273,7 @@ class Server:
             projects=self._projects,
             metrics=self._metrics,
             logs=self._logs,
+            errors=self._errors,
             arrivals=self._arrivals,
             telemetry=self._telemetry,
             supervisor=self._supervisor,
@@ -340,6 +354,9 @@ class Server:
         )
         maintenance.start(self._supervisor)
         self._supervisor.start_periodic("arrivals", INTERVAL_S, self._record_arrivals)
+        look_s, prune_s = error_tracker.INTERVAL_S, error_tracker.PRUNE_INTERVAL_S
+        self._supervisor.start_periodic("error-tracking", look_s, self._errors.look)
+        self._supervisor.start_periodic("error-retention", prune_s, self._errors.prune)
         if self._collection is not None:
             interval_s = self._config.self_monitoring.interval_s
             self._supervisor.start_periodic("self-monitoring", interval_s, self._collection.collect)
@@ -379,6 +396,7 @@ class Server:
                 await self._supervisor.stop()
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._pools.background, self._projects.close)
+                await loop.run_in_executor(self._pools.background, self._metadata.close)
         except TimeoutError:
             log.warning("out of time; what was acknowledged is in the log, and will be replayed")
             logging.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -16,9 +17,14 @@ from obsd.cli.query import query
 from obsd.cli.serve import serve
 from obsd.config import Config
 from obsd.config.option import iter_options
+from obsd.model.budget import QueryBudget
 from obsd.model.clock import SystemClock
 from obsd.services.engine_telemetry import EngineCollector, TaskCollector
+from obsd.services.error_tracking.group_store import ErrorGroups
+from obsd.services.error_tracking.telemetry import ErrorCollector
+from obsd.services.error_tracking.tracker import ErrorTracker
 from obsd.services.log_telemetry import LogCollector
+from obsd.services.metadata_store import MetadataStore
 from obsd.services.projects import Projects
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
@@ -68,6 +74,14 @@ def test_metrics_and_their_documentation_agree(tmp_path) -> None:
     telemetry = Telemetry()
     telemetry.register(EngineCollector(projects))
     telemetry.register(LogCollector(projects.logs))
+    errors = ErrorTracker(
+        lambda: projects.logs,
+        ErrorGroups(MetadataStore(tmp_path)),
+        QueryBudget,
+        ThreadPoolExecutor(),
+        SystemClock(),
+    )
+    telemetry.register(ErrorCollector(errors))
     telemetry.register(TaskCollector(Supervisor()))
     text = telemetry.render().decode()
     projects.close()

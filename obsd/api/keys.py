@@ -13,6 +13,7 @@ from obsd.config import Config
 
 if TYPE_CHECKING:
     from obsd.services.arrivals import ArrivalRate
+    from obsd.services.error_tracking.tracker import ErrorTracker
     from obsd.services.log_aggregator import LogAggregator
     from obsd.services.metrics_collector import MetricsCollector
     from obsd.services.projects import Projects
@@ -31,4 +32,5 @@ SUPERVISOR: Final[web.AppKey[Supervisor]] = web.AppKey("supervisor")
 SELF_MONITORING: Final[web.AppKey[SelfMonitoring | None]] = web.AppKey("self_monitoring")
 ARRIVALS: Final[web.AppKey[ArrivalRate]] = web.AppKey("arrivals")
 LOG_ARRIVALS: Final[web.AppKey[ArrivalRate]] = web.AppKey("log_arrivals")
+ERRORS: Final[web.AppKey[ErrorTracker]] = web.AppKey("errors")
 PROJECTS: Final[web.AppKey[Projects]] = web.AppKey("projects")

@@ -20,6 +20,7 @@ from obsd.config import Config
 
 if TYPE_CHECKING:
     from obsd.services.arrivals import ArrivalRate
+    from obsd.services.error_tracking.tracker import ErrorTracker
     from obsd.services.log_aggregator import LogAggregator
     from obsd.services.metrics_collector import MetricsCollector
     from obsd.services.projects import Projects
@@ -35,6 +36,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.federate",
     "obsd.api.log_context",
     "obsd.api.log_follow",
+    "obsd.api.monitoring_errors",
     "obsd.api.monitoring_logs",
     "obsd.api.monitoring_metrics",
     "obsd.api.prometheus_expr",
@@ -64,6 +66,7 @@ class Services:
     projects: Projects
     metrics: MetricsCollector
     logs: LogAggregator
+    errors: ErrorTracker
     arrivals: ArrivalRate
     log_arrivals: ArrivalRate
     telemetry: Telemetry
@@ -106,6 +109,7 @@ def build_app(
     application[keys.AUTHENTICATOR] = services.authenticator
     application[keys.METRICS] = services.metrics
     application[keys.LOGS] = services.logs
+    application[keys.ERRORS] = services.errors
     application[keys.PROJECTS] = services.projects
     application[keys.ARRIVALS] = services.arrivals
     application[keys.LOG_ARRIVALS] = services.log_arrivals

@@ -18,8 +18,11 @@ from obsd.api.state import Phase, ServerState
 from obsd.config import Config
 from obsd.model.clock import Clock, SystemClock
 from obsd.services.arrivals import ArrivalRate
+from obsd.services.error_tracking.group_store import ErrorGroups
+from obsd.services.error_tracking.tracker import ErrorTracker
 from obsd.services.log_aggregator import LogAggregator
 from obsd.services.log_store import LogStore
+from obsd.services.metadata_store import MetadataStore
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
 from obsd.services.projects import Projects, open_no_logs
 from obsd.services.supervisor import Supervisor
@@ -54,6 +57,7 @@ class RunningApp:
     url: str
     session: aiohttp.ClientSession
     metrics: MetricsCollector
+    errors: ErrorTracker
     projects: Projects
     application: web.Application
 
@@ -100,11 +104,17 @@ async def running_app(
     ingest, query = ThreadPoolExecutor(2), ThreadPoolExecutor(4)
     executors = Executors(ingest, query)
     metrics = MetricsCollector(projects, executors, limits, clock)
+    logs = LogAggregator(projects, executors, metrics.turns, limits, clock)
+    metadata = MetadataStore(directory)
+    errors = ErrorTracker(
+        lambda: projects.logs, ErrorGroups(metadata), logs.new_budget, query, clock
+    )
     services = Services(
         state=ServerState(phase=Phase.READY),
         projects=projects,
         metrics=metrics,
-        logs=LogAggregator(projects, executors, metrics.turns, limits, clock),
+        logs=logs,
+        errors=errors,
         arrivals=ArrivalRate(),
         log_arrivals=ArrivalRate(),
         telemetry=Telemetry(),
@@ -119,9 +129,11 @@ async def running_app(
     host, port = runner.addresses[0][:2]
     try:
         async with aiohttp.ClientSession() as session:
-            yield RunningApp(f"http://{host}:{port}", session, metrics, projects, application)
+            url = f"http://{host}:{port}"
+            yield RunningApp(url, session, metrics, errors, projects, application)
     finally:
         await runner.cleanup()
         ingest.shutdown()
         query.shutdown()
         projects.close()
+        metadata.close()
