@@ -15,6 +15,7 @@ from obsd.config.units import (
     parse_duration_s,
     parse_size_bytes,
 )
+from obsd.model.time_zone import parse_time_zone
 
 REDACTED: Final = "<redacted>"
 
@@ -102,6 +103,20 @@ def _parse_path(raw: object) -> Path:
     return Path(raw).expanduser()
 
 
+def _parse_secrets(raw: object) -> tuple[str, ...]:
+    """Like a list of texts, but no error shows what was found."""
+    try:
+        return _parse_names(raw)
+    except ValueError:
+        raise ValueError("expected a list of texts") from None
+
+
+def _parse_zone(raw: object) -> str:
+    text = _parse_text(raw).strip()
+    parse_time_zone(text)
+    return text
+
+
 def _parse_names(raw: object) -> tuple[str, ...]:
     items = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
@@ -157,6 +172,7 @@ def _choice(*choices: str) -> Kind:
 
 TEXT = Kind("text", _parse_text)
 SECRET = Kind("secret", _parse_secret, lambda value: None if value is None else REDACTED)
+SECRETS = Kind("list of secrets", _parse_secrets, lambda value: [REDACTED for _ in value])
 FLAG = Kind("true or false", _parse_flag)
 COUNT = Kind("number", _parse_count)
 DURATION = Kind("duration", _parse_duration, format_duration)
@@ -167,6 +183,8 @@ RETENTION = Kind(
 )
 SIZE = Kind("size", _parse_size, format_size)
 PATH = Kind("path", _parse_path, str)
+FILE = Kind("path", _parse_path, lambda value: None if value is None else str(value))
+ZONE = Kind("time zone", _parse_zone)
 NAMES = Kind("list", _parse_names, list)
 ADDRESS = Kind("HOST:PORT", parse_address, str)
 LEVEL = _choice("debug", "info", "warning", "error")

@@ -47,6 +47,8 @@ THERE_ARE: Final = {
     for info in (
         ReceiverInfo(OTLP_HTTP, _BY_DEFAULT, "otlp_http_listen", is_http=True),
         ReceiverInfo("otlp-grpc", _BY_DEFAULT, "otlp_grpc_listen"),
+        ReceiverInfo("syslog", _BY_DEFAULT, "syslog_listen"),
+        ReceiverInfo("syslog-tls", _BY_DEFAULT, "syslog_tls_listen"),
         ReceiverInfo("loki", _IF_ASKED, "loki_listen", is_http=True),
     )
 }
@@ -61,7 +63,6 @@ PLANNED: Final = {
     "elasticsearch": 9200,
     "splunk": 8088,
     "fluent": 24224,
-    "syslog": 5514,
     "statsd": 8125,
     "influxdb": 8086,
     "graphite": 2003,

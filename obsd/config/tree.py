@@ -12,17 +12,21 @@ from obsd.config.option import (
     ADDRESS,
     COUNT,
     DURATION,
+    FILE,
     FLAG,
     LEVEL,
     NAMES,
     PATH,
     RETENTION,
     SECRET,
+    SECRETS,
     SIZE,
     TEXT,
+    ZONE,
     Address,
     option,
 )
+from obsd.model.time_zone import LOCAL
 
 _MIB: Final = 1 << 20
 DAY_S: Final = 86_400.0
@@ -68,6 +72,54 @@ class ServerConfig:
         ADDRESS,
         Address("127.0.0.1", 3100),
         help="where the receiver loki listens",
+    )
+    fluent_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 24224),
+        help="where the receiver fluent listens, over TCP and for heartbeats over UDP",
+    )
+    fluent_tls_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 24225),
+        help="where the receiver fluent-tls listens",
+    )
+    fluent_shared_key: str | None = option(
+        SECRET,
+        None,
+        help="the key that senders of Fluent Forward must know; unset, they need none",
+    )
+    fluent_users: tuple[str, ...] = option(
+        SECRETS,
+        (),
+        help="as name:password, who may send Fluent Forward where there is a shared key",
+    )
+    syslog_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 5514),
+        help="where the receiver syslog listens, over UDP and TCP",
+    )
+    syslog_tls_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 6514),
+        help="where the receiver syslog-tls listens",
+    )
+    syslog_zone: str = option(
+        ZONE,
+        LOCAL,
+        help="zone of syslog's times that have none: local, UTC, +02:00 or Europe/Berlin",
+    )
+    tls_cert: Path | None = option(  # noqa: RUF009 - declares a field
+        FILE,
+        None,
+        help="the certificate, with its chain, of the receivers that speak TLS, as PEM",
+    )
+    tls_key: Path | None = option(  # noqa: RUF009 - declares a field
+        FILE, None, help="its key; unset, it is in the file of the certificate"
+    )
+    tls_client_ca: Path | None = option(  # noqa: RUF009 - declares a field
+        FILE,
+        None,
+        help="who signs certificates of senders; set, senders over TLS must have one",
     )
     cors_origins: tuple[str, ...] = option(
         NAMES,

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 # By the names of `obsd.config.receivers`.
 MODULES: Final[dict[str, str]] = {
     "otlp-grpc": "obsd.ingest.otlp_grpc",
+    "syslog": "obsd.ingest.syslog",
+    "syslog-tls": "obsd.ingest.syslog_tls",
 }
 
 

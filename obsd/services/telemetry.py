@@ -16,6 +16,7 @@ from prometheus_client.metrics import disable_created_metrics
 from prometheus_client.registry import Collector
 
 from obsd import __version__
+from obsd.services.receiver_telemetry import ReceiverTelemetry
 
 _LATENCY_BOUNDS_S: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
@@ -105,6 +106,7 @@ class Telemetry:
             ["result"],
             registry=registry,
         )
+        self.receivers = ReceiverTelemetry(registry)
         # A code's counter once found is kept: looking it up costs more than counting.
         self._write_counters: dict[int, Counter] = {}
 
