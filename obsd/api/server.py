@@ -35,6 +35,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.home",
     "obsd.api.federate",
     "obsd.api.log_context",
+    "obsd.api.log_deletion",
     "obsd.api.log_follow",
     "obsd.api.monitoring_errors",
     "obsd.api.monitoring_logs",
