@@ -26,6 +26,7 @@ __all__ = [
     "encode_read_result",
     "encode_write_request",
     "encode_xor_chunks",
+    "erase_log_records",
     "exposition_to_write_request",
     "format_float",
     "log_arrived",
@@ -279,6 +280,7 @@ class LogSegment:
     def open(path: PathLike[str] | str) -> LogSegment: ...
     path: Path
     stats: LogSegmentStats
+    def count(self, wanted: _LogPredicate) -> int: ...
     def verify(self) -> None: ...
 
 def merge_log_segments(
@@ -288,6 +290,9 @@ def merge_log_segments(
     min_ns: int,
     level: int,
 ) -> bool: ...
+def erase_log_records(
+    segment: LogSegment, gone: _LogPredicate, path: PathLike[str], level: int
+) -> int: ...
 def log_page(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

@@ -62,6 +62,24 @@ class Client:
             raise _refusal(status, answer)
         return answer
 
+    def post(
+        self, path: str, body: Mapping[str, object], parameters: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """POST JSON to the product API.
+
+        Raises:
+            ClientError: the server cannot be reached, or what answers is no obsd.
+            ApiError: the server refuses.
+        """
+        target = f"{path}?{urllib.parse.urlencode(parameters)}" if parameters else path
+        request = self._request(target, json.dumps(body).encode())
+        request.add_header("Content-Type", "application/json")
+        status, answer_body = self._send(request)
+        answer = _parse(answer_body)
+        if answer is None or not 200 <= status < 300:
+            raise _refusal(status, answer)
+        return answer
+
     def stream(self, path: str, body: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
         """POST JSON, and yield the server-sent events that come: name and data.
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from obsd.cli import logs_follow
+from obsd.cli import logs_delete, logs_follow
 from obsd.cli.client import ApiError, Client, ClientError
 from obsd.cli.logs_context import groups_of
 from obsd.cli.query import DEFAULT_URL, StepParameter, TimeParameter, fail_with_place
@@ -24,6 +24,13 @@ _NOT_WITH_FOLLOW: Final = {
     "to_s": "--to",
     "limit": "--limit",
     "context": "--context",
+}
+_NOT_WITH_DELETE: Final = {
+    "follow": "--follow",
+    "limit": "--limit",
+    "context": "--context",
+    "as_json": "--json",
+    "fields": "--fields",
 }
 _COLOURS: Final[dict[str, dict[str, Any]]] = {
     "trace": {"fg": "bright_black"},
@@ -56,6 +63,10 @@ _COLOURS: Final[dict[str, dict[str, Any]]] = {
     metavar="N",
     help="Show N records before and after each, too, from the same source.",
 )
+@click.option(
+    "--delete", is_flag=True, help="Delete what matches since --from or --since, after asking."
+)
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--fields", metavar="A,B", help="Show these fields, and no others.")
 @click.option("--url", envvar="OBSD_URL", default=DEFAULT_URL, show_default=True, help="Where.")
@@ -69,6 +80,8 @@ def logs(
     limit: int,
     follow: bool,
     context: int | None,
+    delete: bool,
+    yes: bool,
     as_json: bool,
     fields: str | None,
     url: str,
@@ -83,11 +96,16 @@ def logs(
     """
     parameters = parameters_of(query, time.time(), **times)
     if follow:
-        _refuse_with_follow(invocation)
+        _refuse_with(invocation, "--follow, which shows what arrives", _NOT_WITH_FOLLOW)
+    if delete:
+        _refuse_with(invocation, "--delete", _NOT_WITH_DELETE)
     client = Client(url, project, token)
     names = [name.strip() for name in fields.split(",") if name.strip()] if fields else None
     show = json_line if as_json else text_line
     try:
+        if delete:
+            logs_delete.delete(client, parameters, is_confirmed=yes)
+            return
         if follow:
             logs_follow.follow(client, PATH, query, lambda entry: show(entry, names))
             return
@@ -111,11 +129,11 @@ def logs(
         )
 
 
-def _refuse_with_follow(invocation: click.Context) -> None:
-    """Options that say nothing about what is yet to come."""
-    for name, option in _NOT_WITH_FOLLOW.items():
+def _refuse_with(invocation: click.Context, what: str, options: dict[str, str]) -> None:
+    """Options that say nothing about what is done here."""
+    for name, option in options.items():
         if invocation.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{option} does not go with --follow, which shows what arrives")
+            raise click.UsageError(f"{option} does not go with {what}")
 
 
 def _show_context(

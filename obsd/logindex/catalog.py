@@ -170,6 +170,18 @@ class Catalog:
             self._publish(replace(self._live, segments=(*kept, *new)))
         _unlink(file.path for file in old)
 
+    def sweep(self) -> None:
+        """Remove files of segments that are not live; not during a flush or a merge.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        with self._lock:
+            names = {file.path.name for file in self._live.segments}
+            names.add(filenames.MANIFEST)
+            _unlink(path for path in self._directory.iterdir() if path.name not in names)
+        sync_directory(self._directory)
+
     def quarantine(self, path: Path, detail: str) -> bool:
         """Set a damaged segment aside; false when it is no longer live.
 

@@ -30,8 +30,10 @@ from obsd import _native
 from obsd.durable.files import make_directory
 from obsd.durable.wal import OnDurable, Wal
 from obsd.logindex import filenames
-from obsd.logindex.catalog import Catalog, Live, NumberedMemtable
+from obsd.logindex.catalog import Catalog, Live, NumberedMemtable, SegmentFile
 from obsd.logindex.compaction import choose_merge, merge
+from obsd.logindex.deletions import Deletions, Encoded
+from obsd.logindex.erasure import erase_from_quarantine, erase_from_segment
 from obsd.logindex.options import LogOptions
 from obsd.logindex.predicates import encode_predicate
 from obsd.logindex.stats import LogStats
@@ -49,6 +51,7 @@ from obsd.model.errors import (
     UndecodableError,
 )
 from obsd.model.head_memory import HeadMemory
+from obsd.model.log_deletion import LogDeletion
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
 from obsd.model.resource_logs import LogAmount, ResourceLogs
@@ -120,15 +123,21 @@ class LogEngine:
             directory / filenames.QUARANTINE_DIRECTORY,
             options.granule_rows,
         )
+        self._deletions = Deletions.open(
+            directory / filenames.DELETIONS, directory / filenames.QUARANTINE_DIRECTORY
+        )
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._merge_lock = threading.Lock()
+        self._erase_lock = threading.Lock()  # Taken before all others.
         self._tails_lock = threading.Lock()
         self._tails: tuple[LogTail, ...] = ()  # Replaced under its lock; read without.
         # Under the write lock: the memtable that takes writes, and the next record's number.
         self._memtable: NumberedMemtable | None = None
-        self._next_row = self._catalog.next_row
+        # Deletions reach only what was there: what comes now must be numbered above that, even if
+        # records that were lost before they were durable had those numbers.
+        self._next_row = max(self._catalog.next_row, self._deletions.last_row + 1)
         self._memtable_since_ms = clock.now_ms()
         self._accepted = 0
         self._rejected: Counter[str] = Counter()
@@ -321,20 +330,21 @@ class LogEngine:
         self._catalog.end_memtable(memtable, [Path(path) for path in paths], next_row)
 
     def compact(self) -> bool:
-        """Do one merge of segments that is due; False when none is.
+        """Erase what is deleted, or do one merge of segments that is due; False when none is.
 
         Raises:
             StorageUnavailableError: the disk refuses; the segments are as before.
         """
-        return self._compact(eager=False)
+        return self.erase() or self._compact(eager=False)
 
     def settle(self) -> None:
-        """Flush, and merge until there is one segment a day.
+        """Flush, erase what is deleted, and merge until there is one segment a day.
 
         Raises:
             StorageUnavailableError: the disk refuses; nothing is lost.
         """
-        self.flush()
+        if not self.erase():
+            self.flush()
         while self._compact(eager=True):
             continue
 
@@ -363,7 +373,115 @@ class LogEngine:
                 self._catalog.replace(old, ())
             return len(old)
 
+    # Deleting
+
+    def count_deletable(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> int:
+        """How many records `delete` would delete now.
+
+        Raises:
+            BadInputError: the predicate cannot be evaluated.
+            QueryTimeoutError, QueryCanceledError: the budget says so.
+        """
+        gone = _gone(predicate, start_ns, end_ns, self.last_row())
+        return self._count_gone(gone, budget)
+
+    def _count_gone(self, gone: Encoded, budget: QueryBudget) -> int:
+        # Without `_range`: files hold records past retention, too.
+        visible, span = self._visible(gone), (-_FOREVER_NS, _FOREVER_NS)
+        return self._read(
+            lambda sources: _native.log_page(sources, visible, span, 0, True, None, budget.check)
+        )[0]
+
+    def delete(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> LogDeletion:
+        """Delete the matching records from `start_ns` to before `end_ns` that are there now.
+
+        When this returns no search shows them any more, after a crash neither; `erase` then takes
+        them out of every file. Who follows logs may still be shown one that has just come.
+
+        Raises:
+            BadInputError: the predicate cannot be evaluated.
+            OverloadedError: too many deletions are not done yet.
+            StorageUnavailableError: the disk refuses; nothing is deleted.
+            QueryTimeoutError, QueryCanceledError: the budget says so, and nothing is deleted.
+        """
+        self._deletions.check_room()
+        with self._write_lock:
+            through_row = self.last_row()
+        gone = _gone(predicate, start_ns, end_ns, through_row)
+        matched = self._count_gone(gone, budget)
+        asked = LogDeletion("", self._clock.now_ms(), start_ns, end_ns, through_row, matched)
+        return self._deletions.add(asked, gone)
+
+    def deletions(self) -> list[LogDeletion]:
+        """Those that are not done, and the last ones that are; oldest first."""
+        return self._deletions.list()
+
+    def erase(self) -> bool:
+        """Take what is deleted out of every file, and prove it; False when there is nothing to do.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; what is deleted stays hidden, and the next
+                call goes on.
+        """
+        with self._erase_lock:
+            pending = self._deletions.pending
+            if not pending or self._closed:
+                return False
+            gone: Encoded = ("or", [each.gone for each in pending])
+            try:
+                # Memtables and the WAL hold nothing that came before, then.
+                self.flush()
+                files = self._erase_from_segments(gone)
+                if files is None:
+                    return False
+                files += erase_from_quarantine(
+                    self._directory / filenames.QUARANTINE_DIRECTORY, gone
+                )
+                with self._flush_lock, self._merge_lock:
+                    self._catalog.sweep()
+                self._deletions.end(pending, self._clock.now_ms(), files)
+            except OSError as error:
+                self._deletions.note_failure(str(error))
+                raise StorageUnavailableError(f"cannot erase log records: {error}") from error
+            except StorageUnavailableError as error:
+                self._deletions.note_failure(str(error))
+                raise
+            return True
+
+    def _erase_from_segments(self, gone: Encoded) -> int | None:
+        """Until every live segment was seen to be without; returns how many were not.
+
+        None when the engine is closed before that.
+        """
+        clean: set[SegmentFile] = set()
+        files = 0
+        while not self._closed:
+            left = [file for file in self._catalog.live.segments if file not in clean]
+            if not left:
+                return files
+            with self._merge_lock:
+                if left[0] in self._catalog.live.segments:
+                    if erase_from_segment(self._catalog, left[0], gone):
+                        files += 1
+                    else:
+                        clean.add(left[0])
+        return None
+
     # Reading
+
+    def _visible(self, encoded: Encoded) -> Encoded:
+        """The predicate without what is deleted; to be made before the sources are read."""
+        pending = self._deletions.pending
+        if not pending:
+            return encoded
+        return ("and", [encoded, *(("not", each.gone) for each in pending)])
+
+    def _encode(self, predicate: Predicate) -> Encoded:
+        return self._visible(encode_predicate(predicate))
 
     def _read(self, read: Callable[[list[_native.LogSegment | _native.LogMemtable]], T]) -> T:
         """Call `read` with the sources; a segment that turns out to be damaged is set aside.
@@ -406,7 +524,7 @@ class LogEngine:
             QueryTimeoutError, QueryCanceledError: the budget says so.
         """
         after = None if cursor is None else _parse_cursor(cursor)
-        encoded, span = encode_predicate(predicate), self._range(start_ns, end_ns)
+        encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
         total, rows, last = self._read(
             lambda sources: _native.log_page(
                 sources, encoded, span, limit, newest_first, after, budget.check
@@ -440,7 +558,7 @@ class LogEngine:
         oldest_ns = self._oldest_ns(self._clock.now_ms())
         encoded = (
             "and",
-            [encode_predicate(predicate), ("range", "time", oldest_ns, True, None, False)],
+            [self._encode(predicate), ("range", "time", oldest_ns, True, None, False)],
         )
         rows, last = self._read(
             lambda sources: _native.log_arrived(
@@ -473,7 +591,7 @@ class LogEngine:
             raise BadInputError("the step must be positive and the end after the start")
         steps = -((start_ns - end_ns) // step_ns)
         budget.reserve(steps)
-        encoded = encode_predicate(predicate)
+        encoded = self._encode(predicate)
         oldest_ns = self._oldest_ns(self._clock.now_ms())
         if oldest_ns > start_ns:  # The first step begins where it was asked for all the same.
             encoded = ("and", [encoded, ("range", "time", oldest_ns, True, None, False)])
@@ -505,7 +623,7 @@ class LogEngine:
         """
         if step_ns <= 0 or end_ns <= start_ns:
             raise BadInputError("the step must be positive and the end after the start")
-        encoded = encode_predicate(predicate)
+        encoded = self._encode(predicate)
         oldest_ns = self._oldest_ns(self._clock.now_ms())
         if oldest_ns > start_ns:
             encoded = ("and", [encoded, ("range", "time", oldest_ns, True, None, False)])
@@ -555,7 +673,7 @@ class LogEngine:
         limit: int,
         budget: QueryBudget,
     ) -> list[tuple[str, int]]:
-        encoded, span = encode_predicate(predicate), self._range(start_ns, end_ns)
+        encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
         counts = self._read(
             lambda sources: _native.log_values(sources, encoded, span, field, budget.check)
         )
@@ -598,6 +716,8 @@ class LogEngine:
         """
         with self._write_lock:
             self._closed = True
+        with self._erase_lock:  # It ends with the file that it is at.
+            pass
         try:
             if self._catalog.live.memtables:
                 self.flush()
@@ -605,6 +725,12 @@ class LogEngine:
             log.warning("closing without a flush", extra={"error": str(error)})
         self._wal.close()
         self._memory.remove(id(self))
+
+
+def _gone(predicate: Predicate, start_ns: int, end_ns: int, through_row: int) -> Encoded:
+    """What finds the records of a deletion."""
+    inside = ("range", "time", max(start_ns, -_FOREVER_NS), True, min(end_ns, _FOREVER_NS), False)
+    return ("and", [("rows", -1, through_row), inside, encode_predicate(predicate)])
 
 
 def _parse_cursor(cursor: str) -> tuple[int, int]:

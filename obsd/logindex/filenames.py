@@ -13,6 +13,9 @@ QUARANTINE_DIRECTORY: Final = "quarantine"
 MANIFEST: Final = "MANIFEST"
 """Which segments are live (docs/format/log-segment.md)."""
 
+DELETIONS: Final = "DELETIONS"
+"""What has been deleted by query (docs/format/log-deletions.md)."""
+
 SEGMENT_SUFFIX: Final = ".logs"
 
 _SEGMENT_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-(-?[0-9]+)\.logs")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obsd.model.budget import QueryBudget
+from obsd.model.log_deletion import LogDeletion
 
 if TYPE_CHECKING:
     from obsd.model.log_predicate import Predicate
@@ -97,4 +98,17 @@ class AbsentLogs:
         limit: int,
         budget: QueryBudget,
     ) -> Sequence[tuple[str, int]]:
+        return []
+
+    def count_deletable(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> int:
+        return 0
+
+    def delete(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> LogDeletion:
+        return LogDeletion("", 0, start_ns, end_ns, through_row=-1, matched=0, done_ms=0)
+
+    def deletions(self) -> Sequence[LogDeletion]:
         return []

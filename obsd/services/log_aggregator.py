@@ -22,6 +22,7 @@ from obsd.model.errors import BadInputError
 from obsd.model.log_record import LogRecord
 from obsd.model.severity import LEVELS, level_name, severity_number
 from obsd.services.absent_logs import AbsentLogs
+from obsd.services.log_deletions import LogDeletions
 from obsd.services.log_encoding import encode_logs
 from obsd.services.log_followers import Follower, FollowLimits, LogFollowers, Render
 from obsd.services.log_store import LogPage, LogStore, LogWriteOutcome, Weight
@@ -163,6 +164,7 @@ class LogAggregator:
         self._limits = limits or QueryLimits()
         self._clock = clock or SystemClock()
         self._absent = AbsentLogs()
+        self.deletions: Final = LogDeletions(self.read, self.now_ns)
         self.followers: Final = LogFollowers(turns, self.new_budget, follow_limits)
 
     @property

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from obsd.model.budget import QueryBudget
 
 if TYPE_CHECKING:
+    from obsd.model.log_deletion import LogDeletion
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
     from obsd.model.resource_logs import ResourceLogs
@@ -153,6 +154,22 @@ class LogStore(Protocol):
     def field_names(
         self, predicate: Predicate, start_ns: int, end_ns: int, limit: int, budget: QueryBudget
     ) -> Sequence[tuple[str, int]]: ...
+
+    def count_deletable(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> int:
+        """How many records `delete` would delete now."""
+
+    def delete(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> LogDeletion:
+        """Delete what matches and is there now: durable, and hidden, when this returns."""
+
+    def deletions(self) -> Sequence[LogDeletion]:
+        """Those that are not done, and the last ones that are; oldest first."""
+
+    def erase(self) -> bool:
+        """Take what is deleted out of every file; false when nothing is left to do."""
 
     def open_tail(self, max_bytes: int) -> LogTail:
         """What is written from now on, until `close_tail`."""

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, UndecodableError
+from obsd.model.log_deletion import LogDeletion
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
 from obsd.model.log_text import text_of as body_text
@@ -96,6 +97,7 @@ class MemoryLogs:
         self.failure: Exception | None = None
         self.sync_failure: Exception | None = None
         self.calls: list[str] = []
+        self.deleted: list[LogDeletion] = []
 
     def write(self, body: bytes, on_durable: Callable[[Exception | None], None]) -> Outcome:
         if self.failure is not None:
@@ -207,6 +209,28 @@ class MemoryLogs:
         for record in self._found(predicate, start_ns, end_ns):
             counts.update(record.attributes.keys())
         return counts.most_common(limit)
+
+    def count_deletable(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> int:
+        return len(self._found(predicate, start_ns, end_ns))
+
+    def delete(
+        self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> LogDeletion:
+        gone = self._found(predicate, start_ns, end_ns)
+        self.records = [each for each in self.records if each not in gone]
+        deleted = len(self.deleted)
+        self.deleted.append(
+            LogDeletion(str(deleted), 0, start_ns, end_ns, len(self.records), len(gone), done_ms=0)
+        )
+        return self.deleted[-1]
+
+    def deletions(self) -> list[LogDeletion]:
+        return self.deleted
+
+    def erase(self) -> bool:
+        return False
 
     def flush_due(self) -> bool:
         return False

@@ -494,46 +494,58 @@ pub fn fill(template: &[u8], variables: &[Strings], ordinal: usize, out: &mut Ve
 /// A granule is damaged.
 pub fn rebuild(granules: &[Arc<Granule>]) -> Result<Builder, Corrupt> {
     let mut builder = Builder::default();
-    let mut buffer = Vec::new();
     for granule in granules {
-        let view = View::new(Arc::clone(granule));
-        let columns = [Kind::Severity, Kind::SeverityText, Kind::Resource, Kind::TraceId]
-            .map(|kind| view.column(kind));
-        let [severity, text, resource, trace_id] = columns;
-        let (severity, text, resource, trace_id) = (severity?, text?, resource?, trace_id?);
-        let (span_id, rest) = (view.column(Kind::SpanId)?, view.column(Kind::Rest)?);
-        let (times, rows, observed) = (view.times()?, view.rows()?, view.observed()?);
-        for row in 0..granule.rows {
-            let severity = match severity.get(row) {
-                Some(Value::Text([number])) => *number,
-                _ => 0,
-            };
-            let at = builder.start_row(times[row], observed[row], rows[row], severity);
-            if let Some(Value::Text(text)) = text.get(row) {
-                builder.push_severity_text(at, text);
-            }
-            if let Some(Value::Map(entries)) = resource.get(row) {
-                builder.push_resource(at, entries);
-            }
-            for (ids, of_span) in [(trace_id, false), (span_id, true)] {
-                if let Some(Value::Bytes(id)) = ids.get(row) {
-                    builder.push_id(at, id, of_span);
-                }
-            }
-            builder.push_body(at, view.body(row, &mut buffer)?);
-            let mut over = Vec::new();
-            for (index, info) in granule.attributes.iter().enumerate() {
-                if let Some(value) = view.attribute(index)?.get(row) {
-                    builder.push_attribute(at, info.key.as_bytes(), value, &mut over);
-                }
-            }
-            if let Some(Value::Map(entries)) = rest.get(row) {
-                for (key, value) in super::value::map(entries) {
-                    builder.push_attribute(at, key, value, &mut over);
-                }
-            }
-            builder.push_rest(at, &over);
-        }
+        append_rows(&mut builder, &View::new(Arc::clone(granule)), 0..granule.rows)?;
     }
     Ok(builder)
+}
+
+/// Puts some rows of a granule, in sequence, behind those of a builder.
+///
+/// # Errors
+/// The granule is damaged.
+pub fn append_rows(
+    builder: &mut Builder,
+    view: &View,
+    of: impl Iterator<Item = usize>,
+) -> Result<(), Corrupt> {
+    let mut buffer = Vec::new();
+    let columns = [Kind::Severity, Kind::SeverityText, Kind::Resource, Kind::TraceId]
+        .map(|kind| view.column(kind));
+    let [severity, text, resource, trace_id] = columns;
+    let (severity, text, resource, trace_id) = (severity?, text?, resource?, trace_id?);
+    let (span_id, rest) = (view.column(Kind::SpanId)?, view.column(Kind::Rest)?);
+    let (times, rows, observed) = (view.times()?, view.rows()?, view.observed()?);
+    for row in of {
+        let severity = match severity.get(row) {
+            Some(Value::Text([number])) => *number,
+            _ => 0,
+        };
+        let at = builder.start_row(times[row], observed[row], rows[row], severity);
+        if let Some(Value::Text(text)) = text.get(row) {
+            builder.push_severity_text(at, text);
+        }
+        if let Some(Value::Map(entries)) = resource.get(row) {
+            builder.push_resource(at, entries);
+        }
+        for (ids, of_span) in [(trace_id, false), (span_id, true)] {
+            if let Some(Value::Bytes(id)) = ids.get(row) {
+                builder.push_id(at, id, of_span);
+            }
+        }
+        builder.push_body(at, view.body(row, &mut buffer)?);
+        let mut over = Vec::new();
+        for (index, info) in view.granule.attributes.iter().enumerate() {
+            if let Some(value) = view.attribute(index)?.get(row) {
+                builder.push_attribute(at, info.key.as_bytes(), value, &mut over);
+            }
+        }
+        if let Some(Value::Map(entries)) = rest.get(row) {
+            for (key, value) in super::value::map(entries) {
+                builder.push_attribute(at, key, value, &mut over);
+            }
+        }
+        builder.push_rest(at, &over);
+    }
+    Ok(())
 }

@@ -226,6 +226,12 @@ impl PyLogSegment {
         }
     }
 
+    /// How many records match.
+    fn count(&self, py: Python<'_>, wanted: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let wanted = predicate(wanted)?;
+        py.detach(|| segment::count(&self.0, &wanted)).map_err(corrupt)
+    }
+
     fn verify(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.0.verify()).map_err(corrupt)
     }
@@ -246,6 +252,20 @@ fn merge_log_segments(
     drop(segments);
     py.detach(|| segment::merge(&inputs, &path, granule_rows.max(1), min_ns, level))
         .map_err(segment_error)
+}
+
+/// Writes a segment at `path` again, without the records that match; returns how many these are.
+/// There is no file where that is none, or all.
+#[pyfunction]
+fn erase_log_records(
+    py: Python<'_>,
+    segment: PyRef<'_, PyLogSegment>,
+    gone: &Bound<'_, PyAny>,
+    path: PathBuf,
+    level: i32,
+) -> PyResult<u64> {
+    let (segment, gone) = (Arc::clone(&segment.0), predicate(gone)?);
+    py.detach(|| segment::erase(&segment, &gone, &path, level)).map_err(segment_error)
 }
 
 #[derive(FromPyObject)]
@@ -456,6 +476,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyLogSegment>()?;
     m.add_class::<PyLogSegmentStats>()?;
     m.add_function(wrap_pyfunction!(merge_log_segments, m)?)?;
+    m.add_function(wrap_pyfunction!(erase_log_records, m)?)?;
     m.add_function(wrap_pyfunction!(log_page, m)?)?;
     m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;

@@ -1,6 +1,10 @@
 //! Segments: immutable files of granules. Format: docs/format/log-segment.md.
 
-use super::granule::{Corrupt, FULL_BYTES, Granule, Store, encode, rebuild};
+use super::bits::Bits;
+use super::builder::Builder;
+use super::eval::{matching, may_match};
+use super::granule::{Corrupt, FULL_BYTES, Granule, Store, View, append_rows, encode, rebuild};
+use super::predicate::Predicate;
 use crate::wire::varint::Reader;
 use memmap2::Mmap;
 use std::fs::File;
@@ -36,36 +40,76 @@ fn header() -> [u8; HEADER_BYTES] {
     header
 }
 
+/// A segment that is being written; without `finish` no file is left.
+struct SegmentWriter<'p> {
+    path: &'p Path,
+    temporary: PathBuf,
+    file: BufWriter<File>,
+    directory: Vec<u8>,
+    count: u64,
+    is_finished: bool,
+}
+
+impl<'p> SegmentWriter<'p> {
+    fn create(path: &'p Path) -> Result<Self, SegmentError> {
+        let temporary = path.with_extension("tmp");
+        let file = File::create(&temporary).map_err(|e| io_error(path, e))?;
+        let file = BufWriter::with_capacity(1 << 20, file);
+        let directory = Vec::new();
+        let mut new = Self { path, temporary, file, directory, count: 0, is_finished: false };
+        new.write(&header())?;
+        Ok(new)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SegmentError> {
+        self.file.write_all(bytes).map_err(|e| io_error(self.path, e))
+    }
+
+    fn push(&mut self, granule: &[u8]) -> Result<(), SegmentError> {
+        self.write(granule)?;
+        self.directory.extend_from_slice(&(granule.len() as u64).to_le_bytes());
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Syncs the file and gives it its name.
+    fn finish(mut self) -> Result<(), SegmentError> {
+        let mut end = std::mem::take(&mut self.directory);
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&header()), &end);
+        let count = self.count.to_le_bytes();
+        end.extend_from_slice(&count);
+        end.extend_from_slice(&crc32c::crc32c_append(checksum, &count).to_le_bytes());
+        end.extend_from_slice(&END_MAGIC);
+        self.write(&end)?;
+        let done = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        let done = done.and_then(|()| std::fs::rename(&self.temporary, self.path));
+        done.map_err(|e| io_error(self.path, e))?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for SegmentWriter<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // What cannot be removed now is at the next start.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> SegmentError {
+    SegmentError::Io { path: path.to_owned(), source }
+}
+
 /// Writes granules as a segment, synced, under its name.
 ///
 /// # Errors
 /// The disk refuses; no file is left.
 pub fn write(path: &Path, granules: &[&[u8]]) -> Result<(), SegmentError> {
-    let temporary = path.with_extension("tmp");
-    let written = write_file(&temporary, granules).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // What cannot be removed now is at the next start, and the first error is the one to tell.
-        let _ = std::fs::remove_file(&temporary);
-        SegmentError::Io { path: path.to_owned(), source }
-    })
-}
-
-fn write_file(path: &Path, granules: &[&[u8]]) -> io::Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    file.write_all(&header())?;
-    let mut directory = Vec::new();
-    for bytes in granules {
-        file.write_all(bytes)?;
-        directory.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-    }
-    file.write_all(&directory)?;
-    let mut footer = Vec::with_capacity(FOOTER_BYTES);
-    footer.extend_from_slice(&(granules.len() as u64).to_le_bytes());
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&header()), &directory);
-    footer.extend_from_slice(&crc32c::crc32c_append(checksum, &footer).to_le_bytes());
-    footer.extend_from_slice(&END_MAGIC);
-    file.write_all(&footer)?;
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    let mut writer = SegmentWriter::create(path)?;
+    granules.iter().try_for_each(|granule| writer.push(granule))?;
+    writer.finish()
 }
 
 impl Segment {
@@ -177,6 +221,76 @@ pub fn merge(
     let bytes: Vec<&[u8]> = pieces.iter().map(Piece::bytes).collect();
     write(path, &bytes)?;
     Ok(true)
+}
+
+/// Writes a segment again without the records that match.
+///
+/// Returns how many these are; without any no file is written, and neither is where none are left:
+/// then all of the segment's match.
+///
+/// # Errors
+/// The segment is damaged, or the disk refuses; no file is left.
+pub fn erase(
+    segment: &Segment,
+    gone: &Predicate,
+    path: &Path,
+    level: i32,
+) -> Result<u64, SegmentError> {
+    let mut writer = None;
+    let mut erased = 0;
+    for (place, granule) in segment.granules.iter().enumerate() {
+        let found = matching_rows(gone, granule)?;
+        let Some((view, mut bits)) = found else {
+            if let Some(writer) = &mut writer {
+                copy(writer, granule)?;
+            }
+            continue;
+        };
+        if writer.is_none() {
+            let mut new = SegmentWriter::create(path)?;
+            segment.granules[..place].iter().try_for_each(|granule| copy(&mut new, granule))?;
+            writer = Some(new);
+        }
+        erased += bits.count() as u64;
+        bits.negate();
+        if let Some(writer) = &mut writer
+            && !bits.is_empty()
+        {
+            let mut builder = Builder::default();
+            append_rows(&mut builder, &view, bits.iter())?;
+            writer.push(&encode(&builder, level).map_err(|e| io_error(path, e))?)?;
+        }
+    }
+    if let Some(writer) = writer.filter(|writer| writer.count > 0) {
+        writer.finish()?;
+    }
+    Ok(erased)
+}
+
+/// How many records of a segment match.
+///
+/// # Errors
+/// It is damaged where they could be.
+pub fn count(segment: &Segment, wanted: &Predicate) -> Result<u64, Corrupt> {
+    let of = |granule| Ok(matching_rows(wanted, granule)?.map_or(0, |(_, b)| b.count() as u64));
+    segment.granules.iter().map(of).sum()
+}
+
+fn matching_rows(
+    wanted: &Predicate,
+    granule: &Arc<Granule>,
+) -> Result<Option<(View, Bits)>, Corrupt> {
+    if !may_match(wanted, granule) {
+        return Ok(None);
+    }
+    let view = View::new(Arc::clone(granule));
+    let bits = matching(wanted, &view)?;
+    Ok((!bits.is_empty()).then_some((view, bits)))
+}
+
+fn copy(writer: &mut SegmentWriter<'_>, granule: &Granule) -> Result<(), SegmentError> {
+    granule.verify()?;
+    writer.push(granule.bytes())
 }
 
 enum Piece {

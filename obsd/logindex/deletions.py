@@ -1,0 +1,159 @@
+"""What has been deleted by query: hidden from searches at once, then erased from every file.
+
+`DELETIONS` is durable before a deletion is answered (docs/format/log-deletions.md). It has the
+predicate of a deletion for as long as some file may hold its records; then the predicate is erased
+too, since it names what nobody is to find any more.
+
+Concurrency: every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from obsd.durable.files import make_directory, replace_file
+from obsd.model.errors import OverloadedError, StorageUnavailableError
+from obsd.model.log_deletion import LogDeletion
+
+log = logging.getLogger(__name__)
+
+Encoded = tuple[object, ...]
+
+MAX_PENDING: Final = 100
+"""Each is looked at by every search."""
+
+MAX_DONE: Final = 1_000
+"""Of those that are done only the last ones are remembered."""
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A deletion whose records may still be in files; `gone` finds them."""
+
+    deletion: LogDeletion
+    gone: Encoded
+
+
+class Deletions:
+    """The deletions of one engine."""
+
+    def __init__(self, path: Path) -> None:
+        """Use `open`."""
+        self._path = path
+        self._lock = threading.Lock()
+        # Replaced under the lock; read without.
+        self._pending: tuple[Pending, ...] = ()
+        self._done: tuple[LogDeletion, ...] = ()
+
+    @staticmethod
+    def open(path: Path, quarantine: Path) -> Deletions:
+        """Read the file, if it is there. One that cannot be read is set aside."""
+        deletions = Deletions(path)
+        try:
+            deletions._load(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError) as error:
+            extra = {"path": str(path), "error": str(error)}
+            log.error("damaged list of deletions; records deleted of late may be back", extra=extra)
+            make_directory(quarantine)
+            path.rename(quarantine / path.name)
+        return deletions
+
+    def _load(self, stored: Any) -> None:  # noqa: ANN401 - any JSON
+        if stored["version"] != _VERSION:
+            raise ValueError(f"unknown version {stored['version']}")
+        self._pending = tuple(
+            Pending(LogDeletion(**each["deletion"]), _tuples(each["gone"]))
+            for each in stored["pending"]
+        )
+        self._done = tuple(LogDeletion(**each) for each in stored["done"])
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """Those whose records are hidden, oldest first."""
+        return self._pending
+
+    @property
+    def last_row(self) -> int:
+        """No deletion reaches records numbered above this."""
+        of_pending = (each.deletion.through_row for each in self._pending)
+        return max([-1, *of_pending, *(each.through_row for each in self._done)])
+
+    def list(self) -> list[LogDeletion]:
+        """All that are remembered, oldest first."""
+        with self._lock:
+            return [*self._done, *(each.deletion for each in self._pending)]
+
+    def check_room(self) -> None:
+        """See whether there may be one more.
+
+        Raises:
+            OverloadedError: too many are not done yet.
+        """
+        if len(self._pending) >= MAX_PENDING:
+            raise OverloadedError(f"{MAX_PENDING} deletions are not done yet", retry_after_s=60)
+
+    def add(self, deletion: LogDeletion, gone: Encoded) -> LogDeletion:
+        """Take in a deletion, with an id of its own; durable, and hiding, when this returns.
+
+        Raises:
+            OverloadedError: too many are not done yet.
+            StorageUnavailableError: the disk refuses; nothing is deleted.
+        """
+        with self._lock:
+            self.check_room()
+            deletion = replace(deletion, id=secrets.token_hex(8))
+            self._store((*self._pending, Pending(deletion, gone)), self._done)
+            return deletion
+
+    def end(self, done: Collection[Pending], done_ms: int, files: int) -> None:
+        """No file has the records of these any more.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; they are still pending.
+        """
+        ids = {each.deletion.id for each in done}
+        with self._lock:
+            ended = [
+                replace(each.deletion, done_ms=done_ms, files=files, failure="")
+                for each in self._pending
+                if each.deletion.id in ids
+            ]
+            kept = tuple(each for each in self._pending if each.deletion.id not in ids)
+            self._store(kept, (*self._done, *ended)[-MAX_DONE:])
+
+    def note_failure(self, failure: str) -> None:
+        """Remember, in memory, why those that are pending are so."""
+        with self._lock:
+            self._pending = tuple(
+                replace(each, deletion=replace(each.deletion, failure=failure))
+                for each in self._pending
+            )
+
+    def _store(self, pending: tuple[Pending, ...], done: Sequence[LogDeletion]) -> None:
+        """Under the lock."""
+        stored = {
+            "version": _VERSION,
+            "pending": [{"deletion": asdict(p.deletion), "gone": p.gone} for p in pending],
+            "done": [asdict(each) for each in done],
+        }
+        try:
+            replace_file(self._path, [json.dumps(stored).encode()])
+        except OSError as error:
+            raise StorageUnavailableError(f"cannot write {self._path.name}: {error}") from error
+        self._pending, self._done = pending, tuple(done)
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """JSON's lists as the tuples of a predicate."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
