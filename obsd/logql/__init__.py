@@ -10,10 +10,11 @@ from obsd.logql.errors import (
     VectorMatchError,
 )
 from obsd.logql.evaluate import Limits, run_instant, run_range
+from obsd.logql.format import format_query
 from obsd.logql.log_query import Direction, run_log_query
 from obsd.logql.parser import parse, parse_log_query, parse_matchers
 from obsd.logql.pipeline import LineProcessor, ProcessedLine
-from obsd.logql.printer import format_query, print_expr
+from obsd.logql.printer import print_expr
 from obsd.logql.pushdown import matchers_predicate, stream_predicate
 from obsd.logql.result import (
     LogEntry,

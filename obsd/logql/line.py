@@ -1,0 +1,117 @@
+"""A line on its way through the stages, with its labels and the error that it may have had."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from obsd.model.log_labels import EXTRACTED
+
+ERROR: Final = "__error__"
+ERROR_DETAILS: Final = "__error_details__"
+
+
+class Line:
+    """One line.
+
+    Labels are in three maps, by where they came from; a name is in one of them. The maps of the
+    stream and of the metadata belong to whoever made the line, and are copied before a change.
+
+    Attributes:
+        base: the stream's labels as they were, whose names parsers do not take.
+        error: the kind of the first thing that went wrong; "" without one.
+        error_details: what exactly.
+    """
+
+    __slots__ = (
+        "_owns_metadata",
+        "_owns_stream",
+        "base",
+        "error",
+        "error_details",
+        "metadata",
+        "parsed",
+        "stream",
+        "text",
+        "time_ns",
+    )
+
+    def __init__(
+        self, time_ns: int, text: str, stream: dict[str, str], metadata: dict[str, str]
+    ) -> None:
+        self.time_ns = time_ns
+        self.text = text
+        self.base = stream
+        self.stream = stream
+        self.metadata = metadata
+        self.parsed: dict[str, str] = {}
+        self.error = ""
+        self.error_details = ""
+        self._owns_stream = False
+        self._owns_metadata = False
+
+    def get(self, name: str) -> str | None:
+        """A label's value; None where the line has no such label."""
+        value = self.parsed.get(name)
+        if value is None:
+            value = self.metadata.get(name)
+            if value is None:
+                value = self.stream.get(name)
+                if value is None and name.startswith("__error"):
+                    return self._error(name)
+        return value
+
+    def _error(self, name: str) -> str | None:
+        if name == ERROR:
+            return self.error or None
+        return (self.error_details or None) if name == ERROR_DETAILS else None
+
+    def fail(self, error: str, details: str) -> None:
+        """Note that something went wrong."""
+        self.error = error
+        self.error_details = details
+
+    def extract(self, name: str, value: str) -> None:
+        """What a parser found.
+
+        It gets another name where the stream or the metadata has this one; what has been found
+        already stays.
+        """
+        if name in self.base or name in self.metadata:
+            name += EXTRACTED
+        self.parsed.setdefault(name, value)
+
+    def set(self, name: str, value: str) -> None:
+        """What the query's author sets replaces what was there."""
+        self.delete(name)
+        self.parsed[name] = value
+
+    def delete(self, name: str) -> None:
+        if name in self.parsed:
+            del self.parsed[name]
+        if name in self.metadata:
+            self.own_metadata().pop(name)
+        if name in self.stream:
+            self.own_stream().pop(name)
+
+    def own_stream(self) -> dict[str, str]:
+        """The stream's labels, to be changed."""
+        if not self._owns_stream:
+            self.stream = dict(self.stream)
+            self._owns_stream = True
+        return self.stream
+
+    def own_metadata(self) -> dict[str, str]:
+        """The metadata, to be changed."""
+        if not self._owns_metadata:
+            self.metadata = dict(self.metadata)
+            self._owns_metadata = True
+        return self.metadata
+
+    def labels(self) -> dict[str, str]:
+        """All labels, with the error where there is one."""
+        found = {**self.stream, **self.metadata, **self.parsed}
+        if self.error:
+            found[ERROR] = self.error
+            if self.error_details:
+                found[ERROR_DETAILS] = self.error_details
+        return found
