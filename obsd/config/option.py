@@ -161,6 +161,14 @@ def parse_address(raw: object) -> Address:
     return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - asked for by ":PORT"
 
 
+def _parse_patterns(raw: object) -> tuple[str, ...]:
+    names = _parse_names(raw)
+    for name in names:
+        if not name.rpartition("=")[2].startswith(("/", "~/")):
+            raise ValueError(f"expected an absolute path, as in shop=/srv/*.log; found {name!r}")
+    return names
+
+
 def _choice(*choices: str) -> Kind:
     def parse(raw: object) -> str:
         if isinstance(raw, str) and raw.lower() in choices:
@@ -186,6 +194,8 @@ PATH = Kind("path", _parse_path, str)
 FILE = Kind("path", _parse_path, lambda value: None if value is None else str(value))
 ZONE = Kind("time zone", _parse_zone)
 NAMES = Kind("list", _parse_names, list)
+PATTERNS = Kind("list of paths", _parse_patterns, list)
+START = _choice("beginning", "end")
 ADDRESS = Kind("HOST:PORT", parse_address, str)
 LEVEL = _choice("debug", "info", "warning", "error")
 

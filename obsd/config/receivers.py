@@ -47,9 +47,16 @@ THERE_ARE: Final = {
     for info in (
         ReceiverInfo(OTLP_HTTP, _BY_DEFAULT, "otlp_http_listen", is_http=True),
         ReceiverInfo("otlp-grpc", _BY_DEFAULT, "otlp_grpc_listen"),
+        ReceiverInfo("fluent", _BY_DEFAULT, "fluent_listen"),
+        ReceiverInfo("fluent-tls", _BY_DEFAULT, "fluent_tls_listen"),
         ReceiverInfo("syslog", _BY_DEFAULT, "syslog_listen"),
         ReceiverInfo("syslog-tls", _BY_DEFAULT, "syslog_tls_listen"),
         ReceiverInfo("loki", _IF_ASKED, "loki_listen", is_http=True),
+        ReceiverInfo(
+            "elasticsearch", _IF_ASKED, "elasticsearch_listen", is_http=True, prefix="/es"
+        ),
+        ReceiverInfo("files", _BY_DEFAULT, None),
+        ReceiverInfo("journal", _BY_DEFAULT, None),
     )
 }
 
@@ -60,9 +67,7 @@ PLANNED: Final = {
     "alertmanager": 9093,
     "zipkin": 9411,
     "jaeger-thrift": 14268,
-    "elasticsearch": 9200,
     "splunk": 8088,
-    "fluent": 24224,
     "statsd": 8125,
     "influxdb": 8086,
     "graphite": 2003,

@@ -17,10 +17,12 @@ from obsd.config.option import (
     LEVEL,
     NAMES,
     PATH,
+    PATTERNS,
     RETENTION,
     SECRET,
     SECRETS,
     SIZE,
+    START,
     TEXT,
     ZONE,
     Address,
@@ -72,6 +74,11 @@ class ServerConfig:
         ADDRESS,
         Address("127.0.0.1", 3100),
         help="where the receiver loki listens",
+    )
+    elasticsearch_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 9200),
+        help="where the receiver elasticsearch listens",
     )
     fluent_listen: Address = option(  # noqa: RUF009 - declares a field
         ADDRESS,
@@ -191,6 +198,34 @@ class IngestConfig:
 
     threads: int = option(COUNT, 4, help="threads that decode and store")
     max_decompressed_bytes: int = option(SIZE, 128 * _MIB, help="a request's body, decompressed")
+    elasticsearch_version: str = option(
+        TEXT,
+        "9.0.0",
+        help="the version that Elasticsearch clients are told; some want one not older than theirs",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FilesConfig:
+    """Logs that are read from this machine's files and its journal."""
+
+    paths: tuple[str, ...] = option(
+        PATTERNS,
+        (),
+        help="absolute paths and globs of log files to follow, each with its service before it if "
+        "need be: shop=/srv/shop/log/**/*.log",
+    )
+    exclude: tuple[str, ...] = option(NAMES, (), help="globs of files not to follow")
+    start: str = option(
+        START,
+        "beginning",
+        help="where to begin with files that are seen for the first time: beginning or end",
+    )
+    journal: bool = option(FLAG, False, help="whether to follow the systemd journal")
+    journal_directory: Path | None = option(  # noqa: RUF009 - declares a field
+        FILE, None, help="a directory of journal files to read instead of this machine's journal"
+    )
+    project: str = option(TEXT, "default", help="the project that takes these logs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +275,7 @@ class Config:
     auth: AuthConfig = field(default_factory=AuthConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     ingest: IngestConfig = field(default_factory=IngestConfig)
+    files: FilesConfig = field(default_factory=FilesConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     self_monitoring: SelfMonitoringConfig = field(default_factory=SelfMonitoringConfig)
     log: LogConfig = field(default_factory=LogConfig)

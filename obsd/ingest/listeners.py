@@ -17,7 +17,11 @@ log = logging.getLogger(__name__)
 
 # By the names of `obsd.config.receivers`.
 MODULES: Final[dict[str, str]] = {
+    "files": "obsd.ingest.files.follower",
+    "journal": "obsd.ingest.files.journal",
     "otlp-grpc": "obsd.ingest.otlp_grpc",
+    "fluent": "obsd.ingest.fluent",
+    "fluent-tls": "obsd.ingest.fluent_tls",
     "syslog": "obsd.ingest.syslog",
     "syslog-tls": "obsd.ingest.syslog_tls",
 }
