@@ -13,12 +13,14 @@ PEERS=(
     logger:bsdutils
     rsyslogd:rsyslog
     openssl:openssl
+    /lib/systemd/systemd-journal-remote:systemd-journal-remote
     node:nodejs
     npm:npm
 )
 
 # Packages that bring no program.
 MODULES=(
+    rsyslog-elasticsearch
     rsyslog-openssl
 )
 

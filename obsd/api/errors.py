@@ -2,7 +2,7 @@
 
 The product API's form is `{"error": {"type": "…", "message": "…"}}`. A route family with a form of
 its own names a renderer for its path prefixes in `error_renderers()` of its module; the longest
-prefix wins, for unknown paths too.
+prefix wins, for unknown paths too. A name that begins with `*` is a suffix instead.
 """
 
 from __future__ import annotations
@@ -164,6 +164,7 @@ class ErrorRenderers:
     def render(self, path: str, error: BaseException, request_type: str = "") -> web.Response:
         answer = replace(answer_to(error), request_type=request_type)
         for prefix, renderer in self._by_prefix:
-            if path.startswith(prefix):
+            is_suffix = prefix.startswith("*")
+            if path.endswith(prefix[1:]) if is_suffix else path.startswith(prefix):
                 return renderer(answer)
         return render_json(answer)

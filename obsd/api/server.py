@@ -46,6 +46,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.prometheus_status",
     "obsd.api.prometheus_targets",
     "obsd.api.remote_read",
+    "obsd.ingest.elasticsearch",
     "obsd.ingest.exposition",
     "obsd.ingest.json_lines",
     "obsd.ingest.loki_push",

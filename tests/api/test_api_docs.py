@@ -21,10 +21,10 @@ PROMETHEUS = re.compile(r"obsd\.(api\.(prometheus_|federate|remote_read)|ingest\
 
 
 def documented() -> Iterator[tuple[str, str]]:
-    """Method and path of each heading like `GET, POST /api/v1/query`."""
+    """Method and path of each heading, or first cell of a row, like `GET, POST /api/v1/query`."""
     for page in sorted(DOCS.glob("*.md")):
         for methods, path in re.findall(
-            r"^### `([A-Z, ]+) (/\S*)`$", page.read_text(), re.MULTILINE
+            r"^(?:###|\|) `([A-Z, ]+) (/\S*)`(?:$| \|)", page.read_text(), re.MULTILINE
         ):
             for method in methods.split(", "):
                 yield method, path
