@@ -323,7 +323,12 @@ class LogAggregator:
         Raises:
             BadInputError: the query is none.
         """
-        predicate = query.to_predicate(self.now_ns())
+        return self.follow_matching(project_id, query.to_predicate(self.now_ns()), render)
+
+    def follow_matching(
+        self, project_id: str, predicate: Predicate, render: Render
+    ) -> AbstractAsyncContextManager[Follower]:
+        """What arrives from now on and matches; see `LogFollowers.follow`."""
         return self.followers.follow(
             project_id, lambda: self._projects.log_store(project_id), predicate, render
         )
