@@ -567,6 +567,35 @@ class LogEngine:
         )
         return [LogRecord(*row) for row in rows], last
 
+    def count_arrived(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> list[tuple[tuple[str, ...], int]]:
+        """Matching records numbered above `after_row`, up to `through_row`, by texts of fields.
+
+        Of whatever time; a field that a record lacks is "".
+
+        Raises:
+            QueryError: the fields have too many values.
+        """
+        encoded = ("and", [("rows", after_row + 1, through_row), self._encode(predicate)])
+        groups = self._read(
+            lambda sources: _native.log_histogram(
+                sources,
+                encoded,
+                (-_FOREVER_NS, _FOREVER_NS),
+                _FOREVER_NS,
+                list(by),
+                "records",
+                budget.check,
+            )
+        )
+        return [(labels, int(counts.sum())) for labels, counts in groups if counts.any()]
+
     def count_over_time(
         self,
         predicate: Predicate,

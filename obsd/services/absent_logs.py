@@ -53,6 +53,16 @@ class AbsentLogs:
     ) -> tuple[Sequence[LogRecord], int]:
         return [], after_row
 
+    def count_arrived(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> Sequence[tuple[tuple[str, ...], int]]:
+        return []
+
     def count_over_time(
         self,
         predicate: Predicate,

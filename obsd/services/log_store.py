@@ -113,6 +113,16 @@ class LogStore(Protocol):
         the next call goes on.
         """
 
+    def count_arrived(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> Sequence[tuple[tuple[str, ...], int]]:
+        """Matching records numbered above `after_row`, up to `through_row`, by texts of fields."""
+
     def count_over_time(
         self,
         predicate: Predicate,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,3 +142,34 @@ def test_nothing_is_skipped_while_writes_flushes_and_merges_go_on(engine: LogEng
     for writer in range(writers):  # Each writer waits for its answer: its records are in sequence.
         own = [body for body in seen if body.startswith(f"{writer}-")]
         assert own == [f"{writer}-{n}-{i}" for n in range(batches) for i in range(5)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(script=st.lists(steps, max_size=10), cuts=st.lists(st.integers(-1, 40), max_size=4))
+def test_counts_of_what_arrived_add_up(
+    tmp_path_factory: pytest.TempPathFactory, script: list[list[int] | str], cuts: list[int]
+) -> None:
+    engine = LogEngine.open(tmp_path_factory.mktemp("counted"), OPTIONS, ManualClock(NOW_MS))
+    bodies: list[str] = []
+    for step in script:
+        if isinstance(step, list):
+            texts = [f"kind {days}" for days in step]
+            times = [NOW_NS - days * DAY_MS * 1_000_000 for days in step]
+            write(engine, [record(text, ns) for text, ns in zip(texts, times, strict=True)])
+            bodies += texts
+        elif step == "flush":
+            engine.flush()
+        elif step != "restart":
+            engine.settle()
+    bounds = sorted({-1, engine.last_row(), *(cut for cut in cuts if cut < len(bodies))})
+    found: Counter[str] = Counter()
+    for after, through in itertools.pairwise(bounds):
+        counts = engine.count_arrived(
+            after, through, Token("body", "kind"), ["body"], QueryBudget()
+        )
+        assert dict(counts) == {
+            (body,): n for body, n in Counter(bodies[after + 1 : through + 1]).items()
+        }
+        found.update({body: n for (body,), n in counts})
+    assert found == Counter(bodies)
+    engine.close()

@@ -147,6 +147,21 @@ class MemoryLogs:
                     return found, row
         return found, max(after_row, len(self.records) - 1)
 
+    def count_arrived(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> list[tuple[tuple[str, ...], int]]:
+        counts = Counter(
+            tuple(next((text_of(v) for v in values(record, name)), "") or "" for name in by)
+            for record in self.records[after_row + 1 : through_row + 1]
+            if matches(predicate, record)
+        )
+        return sorted(counts.items())
+
     def count_over_time(
         self,
         predicate: Predicate,
