@@ -45,6 +45,8 @@ from obsd.services.error_tracking import tracker as error_tracker
 from obsd.services.error_tracking.group_store import ErrorGroups
 from obsd.services.error_tracking.telemetry import ErrorCollector
 from obsd.services.log_aggregator import LogAggregator
+from obsd.services.log_metrics import log_metrics
+from obsd.services.log_metrics.rule_store import RuleStore
 from obsd.services.log_store import LogStore
 from obsd.services.log_telemetry import LogCollector
 from obsd.services.maintenance import Maintenance
@@ -231,6 +233,15 @@ class Server:
             self._pools.io,
             self._clock,
         )
+        self._log_metrics = log_metrics.LogMetrics(
+            lambda: self._projects.logs,
+            self._projects.directory,
+            RuleStore(self._metadata),
+            self._metrics,
+            self._logs.new_budget,
+            self._pools.io,
+            self._clock,
+        )
         self._telemetry.register(EngineCollector(self._projects))
         self._telemetry.register(LogCollector(self._projects.logs))
         self._telemetry.register(ErrorCollector(self._errors))
@@ -274,6 +285,7 @@ class Server:
             metrics=self._metrics,
             logs=self._logs,
             errors=self._errors,
+            log_metrics=self._log_metrics,
             arrivals=self._arrivals,
             telemetry=self._telemetry,
             supervisor=self._supervisor,
@@ -356,6 +368,8 @@ class Server:
         self._supervisor.start_periodic("arrivals", INTERVAL_S, self._record_arrivals)
         look_s, prune_s = error_tracker.INTERVAL_S, error_tracker.PRUNE_INTERVAL_S
         self._supervisor.start_periodic("error-tracking", look_s, self._errors.look)
+        count_s = log_metrics.INTERVAL_S
+        self._supervisor.start_periodic("log-metrics", count_s, self._log_metrics.count)
         self._supervisor.start_periodic("error-retention", prune_s, self._errors.prune)
         if self._collection is not None:
             interval_s = self._config.self_monitoring.interval_s

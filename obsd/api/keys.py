@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from obsd.services.arrivals import ArrivalRate
     from obsd.services.error_tracking.tracker import ErrorTracker
     from obsd.services.log_aggregator import LogAggregator
+    from obsd.services.log_metrics.log_metrics import LogMetrics
     from obsd.services.metrics_collector import MetricsCollector
     from obsd.services.projects import Projects
     from obsd.services.self_monitoring import SelfMonitoring
@@ -32,5 +33,6 @@ SUPERVISOR: Final[web.AppKey[Supervisor]] = web.AppKey("supervisor")
 SELF_MONITORING: Final[web.AppKey[SelfMonitoring | None]] = web.AppKey("self_monitoring")
 ARRIVALS: Final[web.AppKey[ArrivalRate]] = web.AppKey("arrivals")
 LOG_ARRIVALS: Final[web.AppKey[ArrivalRate]] = web.AppKey("log_arrivals")
+LOG_METRICS: Final[web.AppKey[LogMetrics]] = web.AppKey("log_metrics")
 ERRORS: Final[web.AppKey[ErrorTracker]] = web.AppKey("errors")
 PROJECTS: Final[web.AppKey[Projects]] = web.AppKey("projects")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from obsd.services.arrivals import ArrivalRate
     from obsd.services.error_tracking.tracker import ErrorTracker
     from obsd.services.log_aggregator import LogAggregator
+    from obsd.services.log_metrics.log_metrics import LogMetrics
     from obsd.services.metrics_collector import MetricsCollector
     from obsd.services.projects import Projects
     from obsd.services.self_monitoring import SelfMonitoring
@@ -44,6 +45,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.loki_query",
     "obsd.api.loki_status",
     "obsd.api.loki_tail",
+    "obsd.api.monitoring_log_metrics",
     "obsd.api.monitoring_logs",
     "obsd.api.monitoring_metrics",
     "obsd.api.prometheus_expr",
@@ -58,6 +60,7 @@ ROUTE_MODULES: Final = (
     "obsd.ingest.loki_push",
     "obsd.ingest.otlp_logs",
     "obsd.ingest.remote_write",
+    "obsd.ingest.splunk",
 )
 
 # Grafana puts whole queries into GETs, and 64 KiB of a query must fit with room for the rest.
@@ -75,6 +78,7 @@ class Services:
     metrics: MetricsCollector
     logs: LogAggregator
     errors: ErrorTracker
+    log_metrics: LogMetrics
     arrivals: ArrivalRate
     log_arrivals: ArrivalRate
     telemetry: Telemetry
@@ -118,6 +122,7 @@ def build_app(
     application[keys.METRICS] = services.metrics
     application[keys.LOGS] = services.logs
     application[keys.ERRORS] = services.errors
+    application[keys.LOG_METRICS] = services.log_metrics
     application[keys.PROJECTS] = services.projects
     application[keys.ARRIVALS] = services.arrivals
     application[keys.LOG_ARRIVALS] = services.log_arrivals

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 METADATA: Final = MetaData()
 
 # Times are nanoseconds since 1970.
@@ -67,4 +67,13 @@ error_progress: Final = Table(
     METADATA,
     Column("project_id", String(64), primary_key=True),
     Column("row", BigInteger, nullable=False),
+)
+
+log_metric_rules: Final = Table(
+    "log_metric_rules",
+    METADATA,
+    Column("project_id", String(64), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("rule", Text, nullable=False),  # JSON.
+    Column("after_row", BigInteger, nullable=False),  # It counts the records behind this one.
 )

@@ -179,6 +179,10 @@ class Projects:
                 )
             return engines.open(project_id)
 
+    def directory(self, project_id: str) -> Path:
+        """Where a project keeps everything; it need not be there."""
+        return self._directory / project_id
+
     def on_disk(self) -> list[str]:
         """Ids of the projects that have a directory, sorted."""
         if not self._directory.is_dir():

@@ -21,6 +21,8 @@ from obsd.services.arrivals import ArrivalRate
 from obsd.services.error_tracking.group_store import ErrorGroups
 from obsd.services.error_tracking.tracker import ErrorTracker
 from obsd.services.log_aggregator import LogAggregator
+from obsd.services.log_metrics.log_metrics import LogMetrics
+from obsd.services.log_metrics.rule_store import RuleStore
 from obsd.services.log_store import LogStore
 from obsd.services.metadata_store import MetadataStore
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
@@ -58,6 +60,7 @@ class RunningApp:
     session: aiohttp.ClientSession
     metrics: MetricsCollector
     errors: ErrorTracker
+    log_metrics: LogMetrics
     projects: Projects
     application: web.Application
 
@@ -109,12 +112,22 @@ async def running_app(
     errors = ErrorTracker(
         lambda: projects.logs, ErrorGroups(metadata), logs.new_budget, query, clock
     )
+    counted = LogMetrics(
+        lambda: projects.logs,
+        projects.directory,
+        RuleStore(metadata),
+        metrics,
+        logs.new_budget,
+        query,
+        clock,
+    )
     services = Services(
         state=ServerState(phase=Phase.READY),
         projects=projects,
         metrics=metrics,
         logs=logs,
         errors=errors,
+        log_metrics=counted,
         arrivals=ArrivalRate(),
         log_arrivals=ArrivalRate(),
         telemetry=Telemetry(),
@@ -130,7 +143,7 @@ async def running_app(
     try:
         async with aiohttp.ClientSession() as session:
             url = f"http://{host}:{port}"
-            yield RunningApp(url, session, metrics, errors, projects, application)
+            yield RunningApp(url, session, metrics, errors, counted, projects, application)
     finally:
         await runner.cleanup()
         ingest.shutdown()
