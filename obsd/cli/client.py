@@ -62,6 +62,23 @@ class Client:
             raise _refusal(status, answer)
         return answer
 
+    def loki(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """POST a form to the Loki API, whose errors are plain text; returns the answer's data.
+
+        Raises:
+            ClientError: the server cannot be reached, or what answers is no obsd.
+            ApiError: the server refuses.
+        """
+        status, body = self._send(self._request(path, urllib.parse.urlencode(parameters).encode()))
+        answer = _parse(body)
+        if status == 200 and answer is not None and isinstance(answer.get("data"), dict):
+            data: dict[str, Any] = answer["data"]
+            return data
+        text = body.decode("utf-8", "replace").strip()
+        if status >= 400 and answer is None and text and not text.startswith("<"):
+            raise ApiError(status, text)
+        raise _refusal(status, answer)
+
     def post(
         self, path: str, body: Mapping[str, object], parameters: Mapping[str, str] | None = None
     ) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from obsd.cli import logs_delete, logs_follow
+from obsd.cli import logs_delete, logs_follow, logs_logql
 from obsd.cli.client import ApiError, Client, ClientError
 from obsd.cli.logs_context import groups_of
 from obsd.cli.query import DEFAULT_URL, StepParameter, TimeParameter, fail_with_place
@@ -25,6 +25,7 @@ _NOT_WITH_FOLLOW: Final = {
     "limit": "--limit",
     "context": "--context",
 }
+_NOT_WITH_LOGQL: Final = {"follow": "--follow", "context": "--context", "delete": "--delete"}
 _NOT_WITH_DELETE: Final = {
     "follow": "--follow",
     "limit": "--limit",
@@ -67,6 +68,7 @@ _COLOURS: Final[dict[str, dict[str, Any]]] = {
     "--delete", is_flag=True, help="Delete what matches since --from or --since, after asking."
 )
 @click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.option("--logql", is_flag=True, help="QUERY is LogQL: shows lines, or a table of numbers.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--fields", metavar="A,B", help="Show these fields, and no others.")
 @click.option("--url", envvar="OBSD_URL", default=DEFAULT_URL, show_default=True, help="Where.")
@@ -82,6 +84,7 @@ def logs(
     context: int | None,
     delete: bool,
     yes: bool,
+    logql: bool,
     as_json: bool,
     fields: str | None,
     url: str,
@@ -99,12 +102,19 @@ def logs(
         _refuse_with(invocation, "--follow, which shows what arrives", _NOT_WITH_FOLLOW)
     if delete:
         _refuse_with(invocation, "--delete", _NOT_WITH_DELETE)
+    if logql:
+        _refuse_with(invocation, "--logql", _NOT_WITH_LOGQL)
     client = Client(url, project, token)
     names = [name.strip() for name in fields.split(",") if name.strip()] if fields else None
     show = json_line if as_json else text_line
     try:
         if delete:
             logs_delete.delete(client, parameters, is_confirmed=yes)
+            return
+        if logql:
+            logs_logql.show(
+                client, query, parameters, limit, lambda e: show(e, names), as_json=as_json
+            )
             return
         if follow:
             logs_follow.follow(client, PATH, query, lambda entry: show(entry, names))
