@@ -19,7 +19,7 @@ from typing import Final
 
 from aiohttp import web
 
-from obsd.api.errors import UnauthorizedError
+from obsd.api.errors import MalformedCredentialError, UnauthorizedError, WrongTokenError
 from obsd.model.errors import BadInputError, CorruptDataError
 
 DEFAULT_PROJECT: Final = "default"
@@ -31,7 +31,15 @@ _KEY_HEADERS: Final = ("X-API-Key", "Api-Key", "DD-API-KEY")
 # A token is 256 random bits, so a plain hash of it cannot be searched; no slow hash is needed.
 _FILE_FORMAT = re.compile(r"sha256:([0-9a-f]{64})\n?", re.ASCII)
 
-OPEN_PATHS: Final = frozenset({"/-/ready", "/-/healthy", "/ready"})
+OPEN_PATHS: Final = frozenset(
+    {
+        "/-/ready",
+        "/-/healthy",
+        "/ready",
+        "/services/collector/health",
+        "/services/collector/health/1.0",
+    }
+)
 
 
 def project_of(request: web.BaseRequest) -> str:
@@ -80,12 +88,13 @@ class Authenticator:
             return
         token = token_in(headers)
         if token is None:
-            raise UnauthorizedError(
+            kind = MalformedCredentialError if "Authorization" in headers else UnauthorizedError
+            raise kind(
                 "a token is needed: send 'Authorization: Bearer TOKEN' with the admin token that"
                 " the first start printed"
             )
         if not hmac.compare_digest(_hash(token), self._token_hash):
-            raise UnauthorizedError("the token is wrong; docs/operations.md tells how to renew it")
+            raise WrongTokenError("the token is wrong; docs/operations.md tells how to renew it")
 
 
 def token_of(request: web.BaseRequest) -> str | None:

@@ -50,6 +50,14 @@ class UnauthorizedError(BadInputError):
     """No credential, or a wrong one."""
 
 
+class MalformedCredentialError(UnauthorizedError):
+    """There is a credential, but in no form that is known."""
+
+
+class WrongTokenError(UnauthorizedError):
+    """A credential that is not the right one."""
+
+
 class ForbiddenError(BadInputError):
     """A good credential that does not reach as far."""
 

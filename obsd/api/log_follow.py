@@ -70,7 +70,7 @@ async def _read(request: web.Request) -> FollowModel:
     )
     try:
         asked = _decoder.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInputError(f"invalid body: {error}") from error
     if not asked.follow:
         raise BadInputError('a POST follows, with {"follow": true}; to search, use GET')

@@ -117,7 +117,7 @@ async def post_metrics(request: web.Request) -> web.Response:
         model = _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise BadInputError(f"invalid metrics: {error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInputError(f"the body is no JSON: {error}") from error
     metrics = [metric.to_metric() for metric in model.metrics]
     try:

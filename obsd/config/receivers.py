@@ -55,6 +55,7 @@ THERE_ARE: Final = {
         ReceiverInfo(
             "elasticsearch", _IF_ASKED, "elasticsearch_listen", is_http=True, prefix="/es"
         ),
+        ReceiverInfo("splunk", _IF_ASKED, "splunk_listen", is_http=True),
         ReceiverInfo("files", _BY_DEFAULT, None),
         ReceiverInfo("journal", _BY_DEFAULT, None),
     )
@@ -67,7 +68,6 @@ PLANNED: Final = {
     "alertmanager": 9093,
     "zipkin": 9411,
     "jaeger-thrift": 14268,
-    "splunk": 8088,
     "statsd": 8125,
     "influxdb": 8086,
     "graphite": 2003,

@@ -80,6 +80,11 @@ class ServerConfig:
         Address("127.0.0.1", 9200),
         help="where the receiver elasticsearch listens",
     )
+    splunk_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 8088),
+        help="where the receiver splunk listens",
+    )
     fluent_listen: Address = option(  # noqa: RUF009 - declares a field
         ADDRESS,
         Address("127.0.0.1", 24224),

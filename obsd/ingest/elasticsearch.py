@@ -29,6 +29,7 @@ from obsd.ingest.elasticsearch_bulk import (
 )
 from obsd.ingest.elasticsearch_ids import RecentIds
 from obsd.ingest.elasticsearch_setup import INDEX, PREFIX, Setup
+from obsd.ingest.json_shown import NOT_JSON
 from obsd.ingest.record_limits import RecordLimits
 from obsd.model.errors import BadInputError, UndecodableError
 
@@ -178,7 +179,7 @@ def _query_text(body: bytes) -> str:
         return ""
     try:
         tree: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise UndecodableError(f"the body is no JSON: {error}") from None
     match tree:
         case {"query": {"match_all": dict()}} | {"query": None}:

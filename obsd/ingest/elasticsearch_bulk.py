@@ -18,7 +18,7 @@ import msgspec
 from obsd.ingest.elasticsearch_document import encode_document
 from obsd.ingest.elasticsearch_filter import FilterPath
 from obsd.ingest.elasticsearch_ids import RecentIds, Seen, content_digest, id_key
-from obsd.ingest.json_shown import shown
+from obsd.ingest.json_shown import NOT_JSON, shown
 from obsd.ingest.record_limits import RecordLimits
 from obsd.model.errors import BadInputError
 from obsd.services.log_encoding import RecordGroup, RequestMemory
@@ -163,7 +163,7 @@ def read_bulk(body: bytes, target: Target) -> Batch:
 def _read_action(line: bytes, number: int, decode: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - a method
     try:
         tree = decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         tree = None
     match tree:
         case dict() if len(tree) == 1:
@@ -216,7 +216,7 @@ def store_document(batch: Batch, item: Item, source: bytes, target: Target, deco
     """Put the document of an action into the batch, or say in its item why not."""
     try:
         document = decode(source)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         item.fail(400, "document_parsing_exception", f"failed to parse: {error}")
         return
     if item.action == "update":

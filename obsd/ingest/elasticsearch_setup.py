@@ -5,7 +5,6 @@ All of it stands under `/es` on the main port, and at the root of `server.elasti
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from obsd.ingest.elasticsearch_answers import PRODUCT, respond, respond_error
 from obsd.ingest.elasticsearch_bulk import check_index
 from obsd.ingest.elasticsearch_filter import matches_name
 from obsd.ingest.elasticsearch_remembered import Remembered
+from obsd.ingest.json_shown import NOT_JSON
 from obsd.model.errors import UndecodableError
 
 PREFIX: Final = "/es"
@@ -190,9 +190,11 @@ async def _read_json(request: web.Request) -> bytes:
     if not body.strip():
         return b"{}"
     try:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError as error:
-        raise UndecodableError(f"the body is no JSON object: {error}") from None
+        tree = msgspec.json.decode(body)
+    except NOT_JSON as error:
+        raise UndecodableError(f"the body is no JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise UndecodableError("the body is no JSON object")
     return body
 
 
@@ -242,13 +244,13 @@ class Setup:
             """With a name, which may have `*` in it, or all."""
             name = request.match_info.get("name", "*")
             found = [
-                (each, msgspec.Raw(text))
+                (each, text)
                 for each, text in self._remembered.names(project_of(request), kind.path)
                 if matches_name(name, each)
             ]
             if found or "*" in name:
                 # Decoded, so that `filter_path` may look into them.
-                return respond(request, kind.show([(n, json.loads(bytes(t))) for n, t in found]))
+                return respond(request, kind.show([(n, msgspec.json.decode(t)) for n, t in found]))
             reason = f"{kind.path[1:]} [{name}] missing"
             return respond_error(request, 404, "resource_not_found_exception", reason)
 

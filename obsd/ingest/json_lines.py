@@ -19,7 +19,7 @@ from obsd.api.auth import project_of
 from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import ErrorRenderer, render_json
 from obsd.api.keys import LOGS
-from obsd.ingest.json_shown import shown
+from obsd.ingest.json_shown import NOT_JSON, shown
 from obsd.ingest.media_type import parse_media_type
 from obsd.ingest.record_hints import SERVICE_NAMES, find_level, find_span, find_text, find_trace
 from obsd.model.errors import BadInputError
@@ -133,7 +133,7 @@ def _items(body: bytes, lines: Lines) -> Iterator[tuple[int, Any]]:
             continue
         try:
             item = decode(line)
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             lines.refuse(number, f"invalid JSON: {error}")
         except RecursionError:
             lines.refuse(number, "it is nested too deeply")
@@ -150,7 +150,7 @@ def _whole(body: bytes, decode: Any) -> Iterable[tuple[int, Any]] | None:  # noq
         return None
     try:
         tree = decode(stripped)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
     return enumerate(tree, 1) if isinstance(tree, list) else [(1, tree)]
 

@@ -1,8 +1,13 @@
-"""What error messages show of the JSON that came."""
+"""What error messages show of the JSON that came, and what decoding it can raise."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+import msgspec
+
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises for what is no JSON, no UTF-8, or nested too deeply."""
 
 _MAX_CHARS: Final = 80
 

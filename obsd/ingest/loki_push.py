@@ -20,7 +20,7 @@ from obsd.api.compression import content_coding, decompress, read_body
 from obsd.api.errors import ErrorRenderer, render_text
 from obsd.api.keys import LOGS
 from obsd.ingest.body import read_compressed
-from obsd.ingest.json_shown import shown
+from obsd.ingest.json_shown import NOT_JSON, shown
 from obsd.ingest.loki_labels import parse_labels
 from obsd.ingest.media_type import parse_media_type
 from obsd.ingest.record_hints import find_level, find_span, find_trace
@@ -170,7 +170,7 @@ def read_json(body: bytes) -> Push:
     """
     try:
         tree = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise UndecodableError(f"the body is no JSON: {error}") from None
     if not isinstance(tree, dict) or not isinstance(tree.get("streams"), list):
         raise UndecodableError('the body has no "streams" array')

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from obsd.ingest.json_shown import shown
+from obsd.ingest.json_shown import NOT_JSON, shown
 from obsd.model.errors import UndecodableError
 from obsd.model.log_record import Value
 from obsd.model.severity import severity_number
@@ -37,7 +37,7 @@ def logs_request_from_json(body: bytes) -> bytes:
     """
     try:
         tree = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise UndecodableError(f"the body is no JSON: {error}") from None
     return _repeated(1, _object(tree, "$"), "resourceLogs", "$", _resource_logs)
 

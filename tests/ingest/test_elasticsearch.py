@@ -20,6 +20,7 @@ from obsd.logindex.engine import LogEngine
 from obsd.logindex.options import LogOptions
 from obsd.model.clock import ManualClock, SystemClock
 from obsd.model.errors import BadInputError, OverloadedError, TooLargeError
+from obsd.services import log_encoding
 from tests.api.running_app import RunningApp, running_app
 from tests.services.memory_logs import MemoryLogs, decode
 
@@ -154,6 +155,7 @@ async def test_a_document_that_is_wrong_fails_alone(app, store) -> None:
         deep = {"d": deep}
     body = (
         b'{"index":{"_index":"w"}}\n{"message": "broken"\n'
+        b'{"index":{"_index":"w"}}\n{"message": "\xff"}\n'
         b'{"create":{"_index":"w"}}\n[1]\n'
         + lines({"index": {"_index": "w"}}, deep)
         + lines({"index": {"_index": "w"}}, {"message": "m", "@timestamp": "1999-01-01T00:00:00Z"})
@@ -165,11 +167,11 @@ async def test_a_document_that_is_wrong_fails_alone(app, store) -> None:
     headers = {**NDJSON, "Content-Encoding": "gzip"}
     answer = (await app.post("/_bulk", gzip.compress(body), headers=headers)).json
     items = [next(iter(item.values())) for item in answer["items"]]
-    assert [item["status"] for item in items] == [400, 400, 400, 400, 400, 400, 201, 400]
+    assert [item["status"] for item in items] == [400, 400, 400, 400, 400, 400, 400, 201, 400]
     kinds = {item["error"]["type"] for item in items if "error" in item}
     assert kinds == {"document_parsing_exception", "illegal_argument_exception"}
-    assert "older than the log retention" in items[3]["error"]["reason"]
-    assert "larger than the limit" in items[4]["error"]["reason"]
+    assert "older than the log retention" in items[4]["error"]["reason"]
+    assert "larger than the limit" in items[5]["error"]["reason"]
     assert [record.body for record in store.records] == ["good"]
 
 
@@ -449,9 +451,10 @@ def test_any_order_of_lines_gives_an_item_for_each_action(parts: list[bytes]) ->
     assert [next(iter(item)) for item in actions] == [item.action for item in batch.items]
 
 
-def test_many_small_actions_are_too_much_before_they_fill_the_memory() -> None:
+def test_many_small_actions_are_too_much_before_they_fill_the_memory(monkeypatch) -> None:
+    monkeypatch.setattr(log_encoding, "MAX_REQUEST_MEMORY_BYTES", 1 << 20)
     with pytest.raises(TooLargeError):
-        read_bulk(b'{"delete":{}}\n' * 700_000, target())
+        read_bulk(b'{"delete":{}}\n' * 3_000, target())
 
 
 def test_ids_are_forgotten_beyond_the_limit() -> None:

@@ -66,3 +66,21 @@ def test_labels_may_stand_behind_the_entries() -> None:
     push = loki_push.read_protobuf(bytes_field(1, entry + bytes_field(1, b'{a="b"}')))
     assert [len(group.records) for group in push.groups] == [1]
     assert push.errors == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/ingest/jsonline", b'{"msg": "\xff"}'),
+        ("/loki/api/v1/push", b'{"streams": "\xff"}'),
+        ("/v1/logs", b'{"resourceLogs": "\xff"}'),
+        ("/api/v1/monitoring/metrics", b'{"metrics": "\xff"}'),
+        ("/api/v1/monitoring/logs", b'{"follow": "\xff"}'),
+        ("/_bulk", b'{"index": "\xff"}'),
+        ("/es/_template/t", b'{"a": "\xff"}'),
+        ("/services/collector", b'{"event": "\xff"}'),
+    ],
+)
+async def test_json_that_is_no_utf8_is_the_senders_fault(app, path, body) -> None:
+    answer = await app.post(path, body, headers={"Content-Type": "application/json"})
+    assert answer.status == 400, answer.text
