@@ -119,10 +119,11 @@ def open_logs(directory: Path, config: Config, clock: Clock, memory: HeadMemory)
     from obsd.logindex.options import LogOptions
 
     storage, defaults = config.storage, LogOptions()
-    retention_s = storage.log_retention_s
+    retention_s, counts_s = storage.log_retention_s, storage.log_counts_retention_s
     memory_bytes = min(defaults.max_memtable_bytes, storage.head_memory_bytes // 2)
     options = LogOptions(
         retention_ms=None if retention_s is None else round(retention_s * 1000),
+        aggregate_retention_ms=None if counts_s is None else round(counts_s * 1000),
         max_future_ms=round(storage.max_future_s * 1000),
         flush_bytes=min(defaults.flush_bytes, memory_bytes // 4),
         flush_interval_ms=round(storage.flush_interval_s * 1000),

@@ -171,6 +171,11 @@ class StorageConfig:
         7 * DAY_S,
         help="how long logs are kept and accepted; forever keeps all, whatever its time",
     )
+    log_counts_retention_s: float | None = option(
+        RETENTION,
+        30 * DAY_S,
+        help="how long counts of log records by the minute, service and level are kept",
+    )
     max_future_s: float = option(
         DURATION, 600.0, help="how far ahead of this machine's clock a sample or log record may be"
     )

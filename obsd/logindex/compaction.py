@@ -24,6 +24,8 @@ _MAX_RUN: Final = 64
 _SLACK_MS: Final = 600_000
 """How long after its end a day waits for late records."""
 
+_ALWAYS_NS: Final = -(1 << 63)
+
 _LEVEL: Final = 3
 """zstd's level for granules that a merge puts together."""
 
@@ -62,9 +64,7 @@ def _like_sized(segments: Sequence[SegmentFile], merge_run: int) -> tuple[Segmen
     return ()
 
 
-def merge(
-    catalog: Catalog, inputs: Sequence[SegmentFile], granule_rows: int, oldest_ns: int
-) -> None:
+def merge(catalog: Catalog, inputs: Sequence[SegmentFile], granule_rows: int) -> None:
     """Merge segments of a day and publish the output in their place.
 
     A damaged input is set aside, and the merge is left to the next call. Not to be called from two
@@ -82,7 +82,8 @@ def merge(
     path = catalog.directory / name.file_name
     segments = [file.segment for file in inputs]
     try:
-        written = _native.merge_log_segments(segments, path, granule_rows, oldest_ns, _LEVEL)
+        # What is too old goes with its whole segment, once its counts are kept.
+        written = _native.merge_log_segments(segments, path, granule_rows, _ALWAYS_NS, _LEVEL)
     except _native.CorruptError as error:
         damaged, detail = error.args
         if not catalog.quarantine(Path(damaged), detail):

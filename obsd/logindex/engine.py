@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from obsd import _native
 from obsd.durable.files import make_directory
 from obsd.durable.wal import OnDurable, Wal
 from obsd.logindex import filenames
+from obsd.logindex.aggregates import Aggregates, GroupCounts, Keep, minute_counts
 from obsd.logindex.catalog import Catalog, Live, NumberedMemtable, SegmentFile
 from obsd.logindex.compaction import choose_merge, merge
 from obsd.logindex.deletions import Deletions, Encoded
@@ -60,6 +62,7 @@ from obsd.model.samples import IntArray
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Groups = list[tuple[tuple[str, ...], NDArray[np.uint64]]]
 Weight = Literal["records", "bytes"]
 
 _MS: Final = 1_000_000
@@ -126,6 +129,7 @@ class LogEngine:
         self._deletions = Deletions.open(
             directory / filenames.DELETIONS, directory / filenames.QUARANTINE_DIRECTORY
         )
+        self._aggregates = Aggregates(directory / filenames.AGGREGATES_DIRECTORY)
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
@@ -357,7 +361,7 @@ class LogEngine:
             if not inputs:
                 return False
             try:
-                merge(self._catalog, inputs, options.granule_rows, self._oldest_ns(now_ms))
+                merge(self._catalog, inputs, options.granule_rows)
             except OSError as error:
                 raise StorageUnavailableError(f"cannot merge log segments: {error}") from error
             self._work.merges += 1
@@ -365,13 +369,33 @@ class LogEngine:
             return True
 
     def apply_retention(self) -> int:
-        """Delete the segments that are wholly too old; returns how many."""
+        """Delete the segments that are wholly too old, keeping their counts; returns how many.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; the segments are as before.
+        """
         with self._merge_lock:
-            oldest_ns = self._oldest_ns(self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            oldest_ns = self._oldest_ns(now_ms)
             old = [f for f in self._catalog.live.segments if f.stats.max_ns < oldest_ns]
-            if old:
-                self._catalog.replace(old, ())
+            try:
+                for file in old:
+                    self._aggregates.write(file.name, self._minute_counts(file))
+                if old:
+                    self._catalog.replace(old, ())
+                if (kept_ms := self._options.aggregate_retention_ms) is not None:
+                    self._aggregates.apply_retention((now_ms - kept_ms) * _MS)
+            except OSError as error:
+                raise StorageUnavailableError(f"cannot apply log retention: {error}") from error
             return len(old)
+
+    def _minute_counts(self, file: SegmentFile) -> list[GroupCounts]:
+        """How many records of a segment each minute has; none where it turns out to be damaged."""
+        try:
+            return minute_counts(file, self._visible(("everything",)))
+        except _native.CorruptError as error:
+            log.error("a damaged segment leaves no counts", extra={"error": str(error.args)})
+            return []
 
     # Deleting
 
@@ -632,6 +656,41 @@ class LogEngine:
         if not by and not groups:
             return [((), np.zeros(steps, np.int64))]
         return [(labels, counts.astype(np.int64)) for labels, counts in groups]
+
+    def count_kept(
+        self,
+        predicate: Predicate,
+        keep: Keep,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> list[tuple[tuple[str, ...], IntArray]]:
+        """As `count_over_time`, and further back: by the counts of records that are gone.
+
+        `by` is of "service" and "level"; `keep` says of these what `predicate` does of records.
+        """
+        if step_ns <= 0 or end_ns <= start_ns:
+            raise BadInputError("the step must be positive and the end after the start")
+        steps = -((start_ns - end_ns) // step_ns)
+        budget.reserve(steps)
+        encoded, span = self._encode(predicate), (start_ns, end_ns)
+        there: set[str] = set()
+
+        def count(sources: list[_native.LogSegment | _native.LogMemtable]) -> Groups:
+            there.clear()
+            there.update(s.path.name for s in sources if isinstance(s, _native.LogSegment))
+            return _native.log_histogram(
+                sources, encoded, span, step_ns, list(by), "records", budget.check
+            )
+
+        found = self._read(count)
+        totals = {labels: counts.astype(np.int64) for labels, counts in found}
+        self._aggregates.add_counts(totals, there, span, step_ns, by, keep)
+        if not by and not totals:
+            return [((), np.zeros(steps, np.int64))]
+        return sorted(totals.items(), key=lambda item: item[0])
 
     def resources(
         self,

@@ -18,7 +18,10 @@ DELETIONS: Final = "DELETIONS"
 
 SEGMENT_SUFFIX: Final = ".logs"
 
-_SEGMENT_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-(-?[0-9]+)\.logs")
+AGGREGATES_DIRECTORY: Final = "aggregates"
+AGGREGATE_SUFFIX: Final = ".counts"
+
+_STEM = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-(-?[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,14 +45,26 @@ class SegmentName:
         return f"{self.seq_min:016x}-{self.seq_max:016x}-{self.level}-"
 
     @property
+    def stem(self) -> str:
+        """The name without what tells the kind of file."""
+        return f"{self.prefix}{self.day}"
+
+    @property
     def file_name(self) -> str:
         """The whole name."""
-        return f"{self.prefix}{self.day}{SEGMENT_SUFFIX}"
+        return self.stem + SEGMENT_SUFFIX
 
     @staticmethod
     def parse(file_name: str) -> SegmentName | None:
         """Read a file's name; None when no segment is called so."""
-        found = _SEGMENT_NAME.fullmatch(file_name)
+        if not file_name.endswith(SEGMENT_SUFFIX):
+            return None
+        return SegmentName.parse_stem(file_name.removesuffix(SEGMENT_SUFFIX))
+
+    @staticmethod
+    def parse_stem(stem: str) -> SegmentName | None:
+        """Read a name without its kind; None when no segment is called so."""
+        found = _STEM.fullmatch(stem)
         if found is None:
             return None
         seq_min, seq_max, level, day = found.groups()

@@ -11,6 +11,7 @@ class LogOptions:
 
     Attributes:
         retention_ms: how far back records are kept and accepted; None keeps everything.
+        aggregate_retention_ms: how far back the counts of records are kept; None keeps them all.
         max_future_ms: how far ahead of now a record may be.
         max_body_bytes: of one record's body.
         max_metadata_bytes: of one record's attributes, ids and severity text together.
@@ -26,6 +27,7 @@ class LogOptions:
     """
 
     retention_ms: int | None = 7 * 86_400_000
+    aggregate_retention_ms: int | None = 30 * 86_400_000
     max_future_ms: int = 600_000
     max_body_bytes: int = 1 << 20
     max_metadata_bytes: int = 64 << 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,18 @@ class AbsentLogs:
         budget: QueryBudget,
     ) -> Sequence[tuple[tuple[str, ...], int]]:
         return []
+
+    def count_kept(
+        self,
+        predicate: Predicate,
+        keep: Callable[[str, str], bool],
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
+        return self.count_over_time(predicate, start_ns, end_ns, step_ns, by, budget)
 
     def count_over_time(
         self,

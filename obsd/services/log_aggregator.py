@@ -76,6 +76,17 @@ class LogQuery:
     levels: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether counts by service and level are enough to answer it."""
+        return not self.text.strip()
+
+    def keeps(self, service: str, level: str) -> bool:
+        """Whether records of a service and level count, where these are all that matters."""
+        levels = {_level(name) for name in self.levels}
+        services = {name.lower() for name in self.services}
+        return (not levels or level in levels) and (not services or service.lower() in services)
+
     def to_predicate(self, now_ns: int) -> Predicate:
         """What the engine is to find.
 
@@ -281,6 +292,13 @@ class LogAggregator:
         if end_ns <= start_ns:
             return []
         own_names = [_own_name(name) for name in by]
+        if query.is_kept and weight == "records" and set(own_names) <= {"service", "level"}:
+            return await self.read(
+                project_id,
+                lambda store, budget: store.count_kept(
+                    predicate, query.keeps, start_ns, end_ns, step_ns, own_names, budget
+                ),
+            )
         return await self.read(
             project_id,
             lambda store, budget: store.count_over_time(

@@ -123,6 +123,21 @@ class LogStore(Protocol):
     ) -> Sequence[tuple[tuple[str, ...], int]]:
         """Matching records numbered above `after_row`, up to `through_row`, by texts of fields."""
 
+    def count_kept(
+        self,
+        predicate: Predicate,
+        keep: Callable[[str, str], bool],
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
+        """As `count_over_time`, and further back: by the counts of records that are gone.
+
+        `by` is of "service" and "level"; `keep` says of these what `predicate` does of records.
+        """
+
     def count_over_time(
         self,
         predicate: Predicate,

@@ -162,6 +162,18 @@ class MemoryLogs:
         )
         return sorted(counts.items())
 
+    def count_kept(
+        self,
+        predicate: Predicate,
+        keep: Callable[[str, str], bool],
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> list[tuple[tuple[str, ...], Any]]:
+        return self.count_over_time(predicate, start_ns, end_ns, step_ns, by, budget)
+
     def count_over_time(
         self,
         predicate: Predicate,

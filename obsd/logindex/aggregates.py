@@ -1,0 +1,168 @@
+"""Counts by the minute that outlive the records: what is kept of a segment when it is too old.
+
+Each segment that retention deletes leaves a file of how many of its records each minute had, by
+service and level. It is written before the segment goes, under the segment's name, so a crash
+between the two leaves both, and the segment is the one that counts. Format:
+docs/format/log-aggregates.md.
+
+Concurrency: any thread; files are written by one at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from obsd import _native
+from obsd.durable.files import make_directory, replace_file, sync_directory
+from obsd.durable.records import frame, iter_records
+from obsd.logindex.catalog import SegmentFile
+from obsd.logindex.filenames import AGGREGATE_SUFFIX, SegmentName
+from obsd.model.errors import CorruptDataError
+from obsd.model.samples import IntArray
+
+log = logging.getLogger(__name__)
+
+MAGIC: Final = b"OBSDLAG\x01"
+MINUTE_NS: Final = 60_000_000_000
+DAY_NS: Final = 86_400_000_000_000
+
+Keep = Callable[[str, str], bool]
+
+
+class GroupCounts(msgspec.Struct, array_like=True):
+    """The records of one service and level.
+
+    Attributes:
+        minutes: since 1970, ascending.
+        counts: records in each, above 0.
+    """
+
+    service: str
+    level: str
+    minutes: list[int]
+    counts: list[int]
+
+
+def minute_counts(file: SegmentFile, predicate: tuple[object, ...]) -> list[GroupCounts]:
+    """How many records of a segment each minute has, by service and level.
+
+    Raises:
+        _native.CorruptError: the segment is damaged.
+    """
+    start_ns = file.stats.min_ns // MINUTE_NS * MINUTE_NS
+    span = start_ns, min(file.stats.max_ns + 1, (1 << 63) - 1)
+    by = ["service", "level"]
+    found = _native.log_histogram(
+        [file.segment], predicate, span, MINUTE_NS, by, "records", lambda: None
+    )
+    first = start_ns // MINUTE_NS
+    groups = []
+    for (service, level), counts in found:
+        at = np.flatnonzero(counts)
+        if len(at):
+            groups.append(GroupCounts(service, level, (at + first).tolist(), counts[at].tolist()))
+    return groups
+
+
+class Aggregates:
+    """The files of one project."""
+
+    def __init__(self, directory: Path) -> None:
+        make_directory(directory)
+        self._directory = directory
+
+    def write(self, segment: SegmentName, groups: Sequence[GroupCounts]) -> None:
+        """Keep the counts of a segment durably.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        payload = zlib.compress(msgspec.msgpack.encode(list(groups)), 6)
+        replace_file(self._path(segment), [MAGIC, *frame(payload)])
+
+    def _path(self, segment: SegmentName) -> Path:
+        return self._directory / (segment.stem + AGGREGATE_SUFFIX)
+
+    def names(self) -> list[SegmentName]:
+        """The segments whose counts are here."""
+        paths = self._directory.glob(f"*{AGGREGATE_SUFFIX}")
+        names = (SegmentName.parse_stem(path.name.removesuffix(AGGREGATE_SUFFIX)) for path in paths)
+        return sorted(name for name in names if name is not None)
+
+    def read(self, segment: SegmentName) -> list[GroupCounts]:
+        """The counts of a segment.
+
+        Raises:
+            CorruptDataError: the file is damaged.
+        """
+        path = self._path(segment)
+        try:
+            for record in iter_records(path, MAGIC):
+                return msgspec.msgpack.decode(
+                    zlib.decompress(record.payload), type=list[GroupCounts]
+                )
+        except (msgspec.DecodeError, zlib.error) as error:
+            raise CorruptDataError(str(path), str(error)) from error
+        except FileNotFoundError:
+            return []  # Retention was faster.
+        raise CorruptDataError(str(path), "the file ends early")
+
+    def remove(self, segments: Iterable[SegmentName]) -> None:
+        """Forget the counts of segments."""
+        for segment in segments:
+            self._path(segment).unlink(missing_ok=True)
+        sync_directory(self._directory)
+
+    def apply_retention(self, oldest_ns: int) -> int:
+        """Remove files of days that are wholly older; returns how many."""
+        old = [name for name in self.names() if (name.day + 1) * DAY_NS <= oldest_ns]
+        if old:
+            self.remove(old)
+        return len(old)
+
+    def add_counts(
+        self,
+        totals: dict[tuple[str, ...], IntArray],
+        live: set[str],
+        span: tuple[int, int],
+        step_ns: int,
+        by: Sequence[str],
+        keep: Keep,
+    ) -> None:
+        """Add what is kept of segments that are gone.
+
+        A minute counts where it begins, or at the start of the span if it begins before. Files that
+        are damaged are reported and left out.
+
+        `totals` are counts in each step by the values of `by`, which is of "service" and "level".
+        The records of segment files in `live` are counted elsewhere. `keep` says whether those of a
+        service and level count.
+        """
+        start_ns, end_ns = span
+        steps = -((start_ns - end_ns) // step_ns)
+        for name in self.names():
+            if name.file_name in live or name.day * DAY_NS >= end_ns:
+                continue
+            try:
+                groups = self.read(name)
+            except CorruptDataError as error:
+                log.error("counts of old logs are left out", extra={"error": str(error)})
+                continue
+            for group in groups:
+                if not keep(group.service, group.level):
+                    continue
+                values = {"service": group.service, "level": group.level}
+                minutes_ns = np.array(group.minutes, np.int64) * MINUTE_NS
+                inside = (minutes_ns > start_ns - MINUTE_NS) & (minutes_ns < end_ns)
+                if inside.any():
+                    key = tuple(values[field] for field in by)
+                    counts = totals.setdefault(key, np.zeros(steps, np.int64))
+                    at = np.maximum(minutes_ns[inside] - start_ns, 0) // step_ns
+                    np.add.at(counts, at, np.array(group.counts, np.int64)[inside])
