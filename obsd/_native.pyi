@@ -18,6 +18,7 @@ __all__ = [
     "LogSegmentStats",
     "Part",
     "PartStats",
+    "PatternMiner",
     "Registry",
     "TooLargeError",
     "__version__",
@@ -32,6 +33,8 @@ __all__ = [
     "log_arrived",
     "log_histogram",
     "log_page",
+    "log_pattern_values",
+    "log_patterns",
     "log_resources",
     "log_values",
     "matrix_json",
@@ -334,3 +337,49 @@ def log_values(
     field: str | None,
     check: Callable[[], None],
 ) -> dict[str, int]: ...
+
+@final
+class PatternMiner:
+    """Finds the templates of log lines, as they come. Thread-safe."""
+
+    def __new__(cls, max_patterns: int = 20_000) -> PatternMiner: ...
+    @staticmethod
+    def load(data: bytes, max_patterns: int = 20_000) -> PatternMiner: ...
+    def dump(self) -> bytes: ...
+    def learn(
+        self, lines: Sequence[str], weights: Sequence[int] | None = None
+    ) -> npt.NDArray[np.uint64]: ...
+    def lookup(self, lines: Sequence[str]) -> npt.NDArray[np.uint64]: ...
+    def patterns(self) -> list[tuple[int, str, int]]: ...
+    def resolve(self, pattern_id: int) -> tuple[int, str] | None: ...
+    def values(self, pattern_id: int, line: str) -> list[str] | None: ...
+    def __len__(self) -> int: ...
+
+def log_patterns(
+    miner: PatternMiner,
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    step_ns: int,
+    samples: int,
+    check: Callable[[], None],
+) -> list[
+    tuple[
+        int,
+        str,
+        npt.NDArray[np.uint64],
+        tuple[int, int],
+        dict[str, int],
+        dict[str, int],
+        tuple[Any, ...] | None,
+    ]
+]: ...
+def log_pattern_values(
+    miner: PatternMiner,
+    pattern_id: int,
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    limit: int,
+    check: Callable[[], None],
+) -> tuple[int, list[list[str]]]: ...

@@ -37,6 +37,7 @@ from obsd.logindex.compaction import choose_merge, merge
 from obsd.logindex.deletions import Deletions, Encoded
 from obsd.logindex.erasure import erase_from_quarantine, erase_from_segment
 from obsd.logindex.options import LogOptions
+from obsd.logindex.patterns import PatternIndex
 from obsd.logindex.predicates import encode_predicate
 from obsd.logindex.stats import LogStats
 from obsd.logindex.tail import LogTail
@@ -54,6 +55,7 @@ from obsd.model.errors import (
 )
 from obsd.model.head_memory import HeadMemory
 from obsd.model.log_deletion import LogDeletion
+from obsd.model.log_pattern import LogPattern, PatternValues
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
 from obsd.model.resource_logs import LogAmount, ResourceLogs
@@ -130,6 +132,7 @@ class LogEngine:
             directory / filenames.DELETIONS, directory / filenames.QUARANTINE_DIRECTORY
         )
         self._aggregates = Aggregates(directory / filenames.AGGREGATES_DIRECTORY)
+        self._patterns = PatternIndex(directory / filenames.PATTERNS)
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
@@ -324,6 +327,7 @@ class LogEngine:
                 self._wal.delete_through(covered)
             except OSError as error:
                 raise StorageUnavailableError(f"cannot flush the log memtable: {error}") from error
+            self._patterns.save()
             self._work.flushes += 1
             self._work.flush_s += time.perf_counter() - started_s
 
@@ -465,6 +469,7 @@ class LogEngine:
                 files += erase_from_quarantine(
                     self._directory / filenames.QUARANTINE_DIRECTORY, gone
                 )
+                self._patterns.forget()
                 with self._flush_lock, self._merge_lock:
                     self._catalog.sweep()
                 self._deletions.end(pending, self._clock.now_ms(), files)
@@ -725,6 +730,60 @@ class LogEngine:
             for resource, amounts in found
         ]
 
+    def patterns(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        samples: int,
+        budget: QueryBudget,
+    ) -> list[LogPattern]:
+        """The matching records by the template of their bodies, the most frequent first.
+
+        Steps are those of `count_over_time`; all records are counted. The first `samples` patterns
+        have a sample.
+
+        Raises:
+            QueryError: there are too many patterns for so many steps.
+        """
+        if step_ns <= 0 or end_ns <= start_ns:
+            raise BadInputError("the step must be positive and the end after the start")
+        encoded = self._encode(predicate)
+        oldest_ns = self._oldest_ns(self._clock.now_ms())
+        if oldest_ns > start_ns:
+            encoded = ("and", [encoded, ("range", "time", oldest_ns, True, None, False)])
+        return self._read(
+            lambda sources: self._patterns.search(
+                sources, encoded, (start_ns, end_ns), step_ns, samples, budget.check
+            )
+        )
+
+    def pattern_values(
+        self,
+        pattern_id: str,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> PatternValues | None:
+        """What the newest matching records of a pattern have in its holes; None for no pattern."""
+        encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
+        return self._read(
+            lambda sources: self._patterns.values(
+                pattern_id, sources, encoded, span, limit, budget.check
+            )
+        )
+
+    def pattern_ids(self, bodies: Sequence[str]) -> list[str]:
+        """The id of each line's pattern, as searches find it; lines of a new one are learnt."""
+        return self._patterns.ids_of(bodies)
+
+    def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
+        """What a pattern is called by now, and its template; None where it is not known."""
+        return self._patterns.template_of(pattern_id)
+
     def field_values(
         self,
         predicate: Predicate,
@@ -811,6 +870,7 @@ class LogEngine:
                 self.flush()
         except StorageUnavailableError as error:
             log.warning("closing without a flush", extra={"error": str(error)})
+        self._patterns.save()
         self._wal.close()
         self._memory.remove(id(self))
 

@@ -10,6 +10,9 @@ WAL_DIRECTORY: Final = "wal"
 SEGMENTS_DIRECTORY: Final = "segments"
 QUARANTINE_DIRECTORY: Final = "quarantine"
 
+PATTERNS: Final = "patterns"
+"""What the lines' templates are (docs/format/log-patterns.md)."""
+
 MANIFEST: Final = "MANIFEST"
 """Which segments are live (docs/format/log-segment.md)."""
 

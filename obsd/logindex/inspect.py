@@ -24,6 +24,7 @@ def inspect(directory: Path) -> list[Finding]:
         *_wal(directory / filenames.WAL_DIRECTORY),
         *_segments(segments),
         *_listed(segments),
+        *_patterns(directory / filenames.PATTERNS),
         *_quarantine(directory / filenames.QUARANTINE_DIRECTORY),
     ]
 
@@ -76,6 +77,17 @@ def _listed(directory: Path) -> Iterator[Finding]:
 
 def _names(manifest: Path) -> list[str]:
     return [str(name) for name in json.loads(manifest.read_bytes())["segments"]]
+
+
+def _patterns(path: Path) -> Iterator[Finding]:
+    try:
+        _native.PatternMiner.load(path.read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        yield Finding(Level.WARNING, "log patterns", f"{error}; obsd then learns them anew")
+    else:
+        yield Finding(Level.OK, "log patterns", "whole")
 
 
 def _quarantine(directory: Path) -> Iterator[Finding]:

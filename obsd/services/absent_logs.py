@@ -13,6 +13,7 @@ from obsd.model.budget import QueryBudget
 from obsd.model.log_deletion import LogDeletion
 
 if TYPE_CHECKING:
+    from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
     from obsd.model.resource_logs import ResourceLogs
@@ -100,6 +101,31 @@ class AbsentLogs:
         weigh: bool = False,
     ) -> Sequence[ResourceLogs]:
         return []
+
+    def patterns(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        samples: int,
+        budget: QueryBudget,
+    ) -> Sequence[LogPattern]:
+        return []
+
+    def pattern_values(
+        self,
+        pattern_id: str,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> PatternValues | None:
+        return None
+
+    def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
+        return None
 
     def field_values(
         self,

@@ -12,6 +12,7 @@ from obsd.model.budget import QueryBudget
 
 if TYPE_CHECKING:
     from obsd.model.log_deletion import LogDeletion
+    from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
     from obsd.model.resource_logs import ResourceLogs
@@ -165,6 +166,34 @@ class LogStore(Protocol):
         weigh: bool = False,
     ) -> Sequence[ResourceLogs]:
         """What produced the matching records; `weigh` counts the bytes of bodies, too."""
+
+    def patterns(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        samples: int,
+        budget: QueryBudget,
+    ) -> Sequence[LogPattern]:
+        """The matching records by the template of their bodies, the most frequent first."""
+
+    def pattern_values(
+        self,
+        pattern_id: str,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> PatternValues | None:
+        """What the newest matching records of a pattern have in its holes; None for no pattern."""
+
+    def pattern_ids(self, bodies: Sequence[str]) -> Sequence[str]:
+        """The id of each line's pattern, as searches find it; lines of a new one are learnt."""
+
+    def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
+        """What a pattern is called by now, and its template; None where it is not known."""
 
     def field_values(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,10 +16,12 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.model.log_deletion import LogDeletion
+from obsd.model.log_pattern import LogPattern, PatternValues
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
 from obsd.model.log_text import text_of as body_text
 from obsd.model.resource_logs import LogAmount, ResourceLogs
+from obsd.model.severity import level_of
 from tests.oracles.log_predicate import matches, text_of, values
 
 
@@ -214,6 +217,73 @@ class MemoryLogs:
             ResourceLogs(resource, [amounts[step] for step in sorted(amounts)])
             for resource, amounts in found.values()
         ]
+
+    def patterns(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        samples: int,
+        budget: QueryBudget,
+    ) -> list[LogPattern]:
+        """Each body that is not the same as another is a pattern of its own."""
+        found: dict[str, list[LogRecord]] = {}
+        for record in self._found(predicate, start_ns, end_ns):
+            found.setdefault(body_text(record.body), []).append(record)
+        patterns = [
+            self._pattern(body, records, start_ns, end_ns, step_ns)
+            for body, records in found.items()
+        ]
+        return sorted(patterns, key=lambda pattern: -pattern.count)
+
+    def _pattern(
+        self, body: str, records: list[LogRecord], start_ns: int, end_ns: int, step_ns: int
+    ) -> LogPattern:
+        counts = np.zeros(-((start_ns - end_ns) // step_ns), np.int64)
+        for record in records:
+            counts[(record.time_ns - start_ns) // step_ns] += 1
+        newest = max(records, key=lambda record: record.time_ns)
+        return LogPattern(
+            self.pattern_ids([body])[0],
+            body,
+            counts,
+            min(record.time_ns for record in records),
+            newest.time_ns,
+            Counter(level_of(r.severity_number, r.severity_text) or "unknown" for r in records),
+            Counter(record.service for record in records),
+            newest,
+            (),
+        )
+
+    def pattern_values(
+        self,
+        pattern_id: str,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        budget: QueryBudget,
+    ) -> PatternValues | None:
+        found = self.pattern_template(pattern_id)
+        if found is None:
+            return None
+        records = self._found(predicate, start_ns, end_ns)
+        count = sum(body_text(record.body) == found[1] for record in records)
+        return PatternValues(*found, min(limit, count), ())
+
+    def pattern_ids(self, bodies: Sequence[str]) -> list[str]:
+        return [hashlib.sha256(body.encode()).hexdigest()[:16] for body in bodies]
+
+    def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
+        bodies = [body_text(record.body) for record in self.records]
+        return dict(
+            zip(
+                self.pattern_ids(bodies),
+                zip(self.pattern_ids(bodies), bodies, strict=True),
+                strict=True,
+            )
+        ).get(pattern_id)
 
     def field_values(
         self,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 const WAL_LEVEL: i32 = 1;
 
-fn corrupt(error: Corrupt) -> PyErr {
+pub(super) fn corrupt(error: Corrupt) -> PyErr {
     CorruptError::new_err((error.path, error.detail))
 }
 
@@ -38,7 +38,7 @@ fn segment_error(error: SegmentError) -> PyErr {
     }
 }
 
-fn search_error(error: SearchError<PyErr>) -> PyErr {
+pub(super) fn search_error(error: SearchError<PyErr>) -> PyErr {
     match error {
         SearchError::Corrupt(error) => corrupt(error),
         SearchError::Stopped(error) => error,
@@ -269,24 +269,24 @@ fn erase_log_records(
 }
 
 #[derive(FromPyObject)]
-enum Source<'py> {
+pub(super) enum Source<'py> {
     Segment(PyRef<'py, PyLogSegment>),
     Memtable(PyRef<'py, PyLogMemtable>),
 }
 
-enum Opened {
+pub(super) enum Opened {
     Segment(Arc<Segment>),
     Memtable(Arc<Memtable>),
 }
 
 /// What all searches are given.
-struct Search {
+pub(super) struct Search {
     sources: Vec<Opened>,
-    query: Query,
+    pub(super) query: Query,
 }
 
 impl Search {
-    fn new(
+    pub(super) fn new(
         sources: Vec<Source<'_>>,
         of: &Bound<'_, PyAny>,
         (start_ns, end_ns): (i64, i64),
@@ -299,7 +299,7 @@ impl Search {
         Ok(Self { sources: sources.into_iter().map(open).collect(), query })
     }
 
-    fn granules(&self) -> Result<Vec<Arc<Granule>>, Corrupt> {
+    pub(super) fn granules(&self) -> Result<Vec<Arc<Granule>>, Corrupt> {
         let mut all = Vec::new();
         for source in &self.sources {
             match source {
@@ -312,12 +312,12 @@ impl Search {
 }
 
 /// Calls the budget's check; between waves of granules.
-fn checker(check: &Py<PyAny>) -> impl FnMut() -> PyResult<()> {
+pub(super) fn checker(check: &Py<PyAny>) -> impl FnMut() -> PyResult<()> {
     || Python::attach(|py| check.call0(py).map(drop))
 }
 
 /// The records of a page, granule after granule: only one is in memory as a whole.
-fn records<'py>(py: Python<'py>, hits: &[Hit]) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+pub(super) fn records<'py>(py: Python<'py>, hits: &[Hit]) -> PyResult<Vec<Bound<'py, PyTuple>>> {
     let mut order: Vec<usize> = (0..hits.len()).collect();
     order.sort_by_key(|index| Arc::as_ptr(&hits[*index].granule));
     let mut found = Vec::with_capacity(hits.len());
@@ -475,6 +475,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyLogMemtable>()?;
     m.add_class::<PyLogSegment>()?;
     m.add_class::<PyLogSegmentStats>()?;
+    super::patterns_python::register(m)?;
     m.add_function(wrap_pyfunction!(merge_log_segments, m)?)?;
     m.add_function(wrap_pyfunction!(erase_log_records, m)?)?;
     m.add_function(wrap_pyfunction!(log_page, m)?)?;

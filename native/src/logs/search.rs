@@ -73,7 +73,7 @@ impl Query {
     }
 
     /// The rows of a granule that match; `None` where none does.
-    fn rows(&self, granule: &Arc<Granule>) -> Result<Option<(View, Bits)>, Corrupt> {
+    pub(super) fn rows(&self, granule: &Arc<Granule>) -> Result<Option<(View, Bits)>, Corrupt> {
         if !may_match(&self.predicate, granule) {
             return Ok(None);
         }
