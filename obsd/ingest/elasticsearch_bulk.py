@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -113,9 +114,26 @@ class Batch:
         within = wanted.within("items")
         if not within.patterns:
             return b"{%b}" % encoded
-        trees = (within.apply({item.action: item.to_tree()}) for item in self.items)
-        items = b",".join(msgspec.json.encode(tree) for tree in trees if tree is not None)
+        items = b",".join(filter(None, _render_items(self.items, within)))
         return b'{%b%b"items":[%b]}' % (encoded, b"," if encoded else b"", items)
+
+
+def _render_items(items: Iterable[Item], wanted: FilterPath) -> Iterator[bytes]:
+    """The JSON of each; empty where nothing of it is wanted.
+
+    Where ids are not wanted, items that went well are alike but for their action, index and status.
+    """
+    alike: dict[tuple[str, str, int], bytes] = {}
+    for item in items:
+        key = (item.action, item.index, item.status)
+        if item.error is None and key in alike:
+            yield alike[key]
+            continue
+        tree = wanted.apply({item.action: item.to_tree()})
+        encoded = b"" if tree is None else msgspec.json.encode(tree)
+        yield encoded
+        if item.error is None and not wanted.within(item.action).within("_id").patterns:
+            alike[key] = encoded
 
 
 @dataclass(frozen=True, slots=True)

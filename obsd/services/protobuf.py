@@ -18,9 +18,17 @@ FIXED32: Final = 5
 
 _MAX_UINT64: Final = (1 << 64) - 1
 
+# By far the most are short: fields' keys and the lengths of names and words.
+_SHORT: Final = tuple(bytes([value]) for value in range(0x80))
+_SHORT_BYTES_KEYS: Final = tuple(bytes([number << 3 | BYTES]) for number in range(0x10))
+
 
 def varint(value: int) -> bytes:
     """An unsigned number, or a signed one in two's complement of 64 bits."""
+    if 0 <= value < 0x80:
+        return _SHORT[value]
+    if 0x80 <= value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     value &= _MAX_UINT64
     out = bytearray()
     while value > 0x7F:
@@ -41,7 +49,9 @@ def double_field(number: int, value: float) -> bytes:
 
 def bytes_field(number: int, value: bytes) -> bytes:
     """A string, bytes or message; written even when empty, since a repeated one counts then."""
-    return b"".join((varint(number << 3 | BYTES), varint(len(value)), value))
+    size = len(value)
+    key = _SHORT_BYTES_KEYS[number] if number < 0x10 else varint(number << 3 | BYTES)
+    return b"".join((key, _SHORT[size] if size < 0x80 else varint(size), value))
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
