@@ -234,6 +234,7 @@ class Server:
             self._pools.io,
             self._clock,
         )
+        self._logs.deletions.also(self._errors.forget_deleted)
         self._log_metrics = log_metrics.LogMetrics(
             lambda: self._projects.logs,
             self._projects.directory,

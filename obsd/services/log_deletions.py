@@ -29,6 +29,9 @@ class Query(Protocol):
     def to_predicate(self, now_ns: int) -> Predicate: ...
 
 
+Forget = Callable[[str, int, int], None]
+"""Lets go of what was derived from records of a project between two times. Blocks."""
+
 Read = Callable[[str, Callable[[LogStore, QueryBudget], Any]], Coroutine[Any, Any, Any]]
 """Runs work on a project's store when it is its turn."""
 
@@ -40,6 +43,11 @@ class LogDeletions:
         self._read = read
         self._now_ns = now_ns
         self._erasing: set[asyncio.Task[None]] = set()
+        self._forget: list[Forget] = []
+
+    def also(self, forget: Forget) -> None:
+        """Have it called after every deletion, before that is answered."""
+        self._forget.append(forget)
 
     async def count(self, project_id: str, query: Query, start_ns: int, end_ns: int) -> int:
         """How many records `delete` would delete now."""
@@ -75,6 +83,9 @@ class LogDeletions:
             "to_ns": end_ns,
         }
         log.warning("log records deleted by query", extra=extra)
+        loop = asyncio.get_running_loop()
+        for forget in self._forget:
+            await loop.run_in_executor(None, forget, project_id, start_ns, end_ns)
         if deletion.done_ms is None:
             self._begin_to_erase(project_id, await self._read(project_id, lambda store, _: store))
         return deletion

@@ -112,6 +112,7 @@ async def running_app(
     errors = ErrorTracker(
         lambda: projects.logs, ErrorGroups(metadata), logs.new_budget, query, clock
     )
+    logs.deletions.also(errors.forget_deleted)
     counted = LogMetrics(
         lambda: projects.logs,
         projects.directory,

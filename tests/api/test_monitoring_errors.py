@@ -1,7 +1,12 @@
 import pytest
 
+from obsd.api.keys import LOGS
+from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
+from obsd.model.log_predicate import Token
+from obsd.services.log_aggregator import LogQuery
 from obsd.services.log_encoding import encode_logs
+from obsd.services.metadata_store import FILE
 from tests.api.running_app import running_app
 from tests.services.error_tracking.errors import NOW_NS, error_record
 from tests.services.memory_logs import MemoryLogs
@@ -110,3 +115,22 @@ async def test_what_is_wrong_is_said(app, method, path, body, status, says) -> N
     answer = await app.request(method, PATH + path, data=body)
     assert answer.status == status
     assert says in answer.json["error"]["message"]
+
+
+async def test_deleting_a_record_takes_its_words_out_of_its_group(app, tmp_path) -> None:
+    await send(app, error_record("payment of janedoe failed"), error_record("disk is full"))
+    before = app.application[LOGS].deletions
+    query = LogQuery("janedoe")
+    await before.delete("default", query, NOW_NS - 10, NOW_NS + 10)
+    assert {group["message"] for group in await errors(app)} == {"", "disk is full"}
+    for path in tmp_path.glob(FILE + "*"):
+        assert b"janedoe" not in path.read_bytes()
+
+
+async def test_a_deletion_that_was_cut_short_is_made_good_at_the_next_start(app) -> None:
+    await send(app, error_record("payment of janedoe failed"))
+    store = app.projects.log_store("default")
+    store.delete(Token(None, "janedoe"), NOW_NS - 10, NOW_NS + 10, QueryBudget())
+    app.errors._looked.clear()  # As in a new process.
+    await app.errors.look()
+    assert [group["message"] for group in await errors(app)] == [""]

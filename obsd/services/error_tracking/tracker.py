@@ -24,6 +24,7 @@ from obsd.services.error_tracking.group_store import ErrorGroups, GroupQuery
 from obsd.services.error_tracking.groups import ErrorGroup, ErrorState, Sightings
 
 if TYPE_CHECKING:
+    from obsd.model.log_deletion import LogDeletion
     from obsd.services.log_store import LogPage
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,9 @@ class ErrorSource(Protocol):
         self, after_row: int, limit: int, predicate: Predicate, budget: QueryBudget
     ) -> tuple[Sequence[LogRecord], int]:
         """Matching records behind a number in order of arrival, and how far that looked."""
+
+    def deletions(self) -> Sequence[LogDeletion]:
+        """Deletions by query, the last ones at least."""
 
     def search(
         self,
@@ -108,8 +112,11 @@ class ErrorTracker:
         last = source.last_row()
         reached = self._looked.get(project_id)
         if reached is None:
-            # After a crash the last numbers may be given again.
+            # After a crash the last numbers may be given again, and a deletion may have got no
+            # further than to the records.
             reached = min(self._groups.progress(project_id), last)
+            for deletion in source.deletions():
+                self.forget_deleted(project_id, deletion.start_ns, deletion.end_ns)
         for _ in range(MAX_BATCHES):
             if reached >= last:
                 break
