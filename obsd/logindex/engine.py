@@ -35,6 +35,7 @@ from obsd.logindex.aggregates import Aggregates, GroupCounts, Keep, minute_count
 from obsd.logindex.catalog import Catalog, Live, NumberedMemtable, SegmentFile
 from obsd.logindex.compaction import choose_merge, merge
 from obsd.logindex.deletions import Deletions, Encoded
+from obsd.logindex.duplicates import Duplicates
 from obsd.logindex.erasure import erase_from_quarantine, erase_from_segment
 from obsd.logindex.options import LogOptions
 from obsd.logindex.patterns import PatternIndex
@@ -69,6 +70,8 @@ Weight = Literal["records", "bytes"]
 
 _MS: Final = 1_000_000
 _FOREVER_NS: Final = (1 << 63) - 1
+_NOTHING: Final = bytes.fromhex("28b52ffd2000010000")
+"""An empty request, compressed with zstd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class LogWriteOutcome:
     """What became of a request.
 
     Attributes:
-        accepted: records stored.
+        accepted: records stored, now or before.
         rejected: refused records by reason; empty when all were stored.
         messages: the first few refusals in words.
     """
@@ -134,6 +137,7 @@ class LogEngine:
         self._aggregates = Aggregates(directory / filenames.AGGREGATES_DIRECTORY)
         self._patterns = PatternIndex(directory / filenames.PATTERNS)
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
+        self._duplicates = Duplicates(directory / filenames.SEEN, clock.now_ms())
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._merge_lock = threading.Lock()
@@ -147,6 +151,7 @@ class LogEngine:
         self._next_row = max(self._catalog.next_row, self._deletions.last_row + 1)
         self._memtable_since_ms = clock.now_ms()
         self._accepted = 0
+        self._duplicated = 0
         self._rejected: Counter[str] = Counter()
         self._work = _Work()
         self._closed = False  # Under the write lock.
@@ -167,8 +172,14 @@ class LogEngine:
 
     # Writing
 
-    def write(self, body: bytes, on_durable: OnDurable) -> LogWriteOutcome:
+    def write(
+        self, body: bytes, on_durable: OnDurable, *, distinct: bool = False
+    ) -> LogWriteOutcome:
         """Take an OTLP `ExportLogsServiceRequest`, uncompressed.
+
+        Records that have come before are passed over, and count as accepted: see
+        `obsd.logindex.duplicates`. With `distinct` none is taken to have, for senders that never
+        send anything again and whose clocks are coarse.
 
         When this returns, searches see its records. `on_durable(None)` is called from another
         thread once the disk has them, or with the error that prevents that; only then may the
@@ -198,17 +209,40 @@ class LogEngine:
         with self._write_lock:
             if self._closed:
                 raise OverloadedError("the log engine is closed")
-            memtable = self._memtable or self._begin_memtable()
-            record = WalRecord(memtable.sequence, self._next_row, *limits, len(body), packed)
-            self._wal.append(record.encode(), on_durable)
-            memtable.memtable.append(batch, self._next_row)
-            for tail in self._tails:
-                tail.add(batch, self._next_row, len(body))
-            self._next_row += batch.records
-            self._accepted += batch.records
-            rejected = batch.rejected
+            received, rejected, messages = batch.records, batch.rejected, batch.messages
+            dropped = () if distinct else self._duplicates.admit(batch)
+            if dropped:
+                batch = _native.LogBatch.decode(body, limits, dropped)
+                if not batch.records:  # Nothing to keep but what was kept before; wait for that.
+                    packed, body, dropped = _NOTHING, b"", ()
+            self._store(batch, len(body), packed, limits, dropped, on_durable)
             self._rejected.update(rejected)
-        return LogWriteOutcome(batch.records, rejected, batch.messages)
+            self._duplicated += received - batch.records
+        return LogWriteOutcome(received, rejected, messages)
+
+    def _store(
+        self,
+        batch: _native.LogBatch,
+        size_bytes: int,
+        packed: bytes,
+        limits: tuple[int, int, int, int, int],
+        dropped: Sequence[int],
+        on_durable: OnDurable,
+    ) -> None:
+        """Under the write lock."""
+        memtable = self._memtable or self._begin_memtable()
+        record = WalRecord(memtable.sequence, self._next_row, *limits, size_bytes, packed, dropped)
+        relies = bool(dropped) or not batch.records
+        try:
+            self._wal.append(record.encode(), self._duplicates.watch(on_durable, relies=relies))
+        except StorageUnavailableError:
+            self._duplicates.forget()
+            raise
+        memtable.memtable.append(batch, self._next_row)
+        for tail in self._tails:
+            tail.add(batch, self._next_row, size_bytes)
+        self._next_row += batch.records
+        self._accepted += batch.records
 
     def _limits(self, now_ms: int) -> tuple[int, int, int, int, int]:
         options = self._options
@@ -263,7 +297,10 @@ class LogEngine:
 
     def _replay_record(self, record: WalRecord) -> int:
         """Under the write lock."""
-        batch = _native.LogBatch.unpack(record.packed, record.size_bytes, record.limits)
+        batch = _native.LogBatch.unpack(
+            record.packed, record.size_bytes, record.limits, record.dropped
+        )
+        self._duplicates.admit(batch)
         if self._memtable is None or self._memtable.sequence != record.sequence:
             self._begin_memtable(record.sequence)
         assert self._memtable is not None
@@ -288,6 +325,7 @@ class LogEngine:
     def flush_due(self) -> bool:
         """Whether the memtable is large or old enough for a flush."""
         memtables, options = self._catalog.live.memtables, self._options
+        self._duplicates.rotate_due(self._clock.now_ms())
         if not memtables:
             return False
         if len(memtables) > 1:  # A flush has failed.
@@ -322,6 +360,7 @@ class LogEngine:
                 covered = self._wal.rotate()
                 memtables, next_row = self._catalog.live.memtables, self._next_row
             try:
+                self._duplicates.store()
                 for memtable in memtables:
                     self._flush_memtable(memtable, next_row)
                 self._wal.delete_through(covered)
@@ -849,6 +888,7 @@ class LogEngine:
             wal_sync_sum_s=sync.sum_s,
             quarantined_segments=self._catalog.quarantined,
             records=self._accepted,
+            duplicates=self._duplicated,
             rejected=dict(self._rejected),
             flushes=work.flushes,
             flush_seconds=work.flush_s,
@@ -873,6 +913,7 @@ class LogEngine:
         self._patterns.save()
         self._wal.close()
         self._memory.remove(id(self))
+        self._duplicates.close()
 
 
 def _gone(predicate: Predicate, start_ns: int, end_ns: int, through_row: int) -> Encoded:

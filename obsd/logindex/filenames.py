@@ -19,6 +19,9 @@ MANIFEST: Final = "MANIFEST"
 DELETIONS: Final = "DELETIONS"
 """What has been deleted by query (docs/format/log-deletions.md)."""
 
+SEEN: Final = "SEEN"
+"""The records that came last (docs/format/log-seen.md)."""
+
 SEGMENT_SUFFIX: Final = ".logs"
 
 AGGREGATES_DIRECTORY: Final = "aggregates"

@@ -17,7 +17,7 @@ class LogStats:
         wal_sync_bounds_s, wal_sync_counts, wal_sync_sum_s: a histogram of sync times; the counts
             are per bucket, the last one being over all bounds.
         quarantined_segments: segments set aside as damaged, before or since the start.
-        records, rejected: write totals since the start.
+        records, duplicates, rejected: write totals since the start.
         flushes, flush_seconds, merges, merge_seconds: work totals since the start.
     """
 
@@ -36,6 +36,7 @@ class LogStats:
     wal_sync_sum_s: float
     quarantined_segments: int
     records: int
+    duplicates: int
     rejected: dict[str, int]
     flushes: int
     flush_seconds: float

@@ -188,8 +188,14 @@ class LogAggregator:
 
     # Writing
 
-    async def write(self, project_id: str, body: bytes) -> LogWriteOutcome:
+    async def write(
+        self, project_id: str, body: bytes, *, distinct: bool = False
+    ) -> LogWriteOutcome:
         """Store an OTLP `ExportLogsServiceRequest`; return once it is durable.
+
+        Records that have come before are passed over: a request may be sent again. `distinct` is
+        for what comes from senders that never send anything again and whose clocks are coarse, such
+        as syslog's: records are then kept even if they are the same.
 
         Raises:
             BadInputError, TooLargeError, OverloadedError, StorageUnavailableError: nothing of it
@@ -198,7 +204,8 @@ class LogAggregator:
         store = self._projects.logs.get(project_id)
 
         def apply(on_durable: OnDurable) -> LogWriteOutcome:
-            return (store or self._projects.log_store(project_id)).write(body, on_durable)
+            engine = store or self._projects.log_store(project_id)
+            return engine.write(body, on_durable, distinct=distinct)
 
         write = PendingWrite(apply)
         self._writes.put(write)

@@ -87,8 +87,17 @@ class LogStore(Protocol):
     Times are nanoseconds since 1970; ranges have their start and not their end.
     """
 
-    def write(self, body: bytes, on_durable: Callable[[Exception | None], None]) -> LogWriteOutcome:
-        """Take in an OTLP `ExportLogsServiceRequest`; the callback tells when the disk has it."""
+    def write(
+        self,
+        body: bytes,
+        on_durable: Callable[[Exception | None], None],
+        *,
+        distinct: bool = False,
+    ) -> LogWriteOutcome:
+        """Take in an OTLP `ExportLogsServiceRequest`; the callback tells when the disk has it.
+
+        Records that came before are passed over; with `distinct` none is taken to have.
+        """
 
     def search(
         self,

@@ -28,6 +28,11 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[Any], float]], ...]] = (
 )
 _COUNTERS: Final[tuple[tuple[str, str, Callable[[Any], float]], ...]] = (
     ("obsd_log_records_total", "Log records stored.", lambda s: s.records),
+    (
+        "obsd_log_duplicate_records_total",
+        "Log records passed over: they had come before.",
+        lambda s: s.duplicates,
+    ),
     ("obsd_log_flushes_total", "Memtables turned into segments.", lambda s: s.flushes),
     (
         "obsd_log_flush_seconds_total",

@@ -81,8 +81,15 @@ def request(records: Iterable[LogRecord]) -> bytes:
     return message.SerializeToString()
 
 
-def write(engine: LogEngine, records: Iterable[LogRecord]) -> LogWriteOutcome:
+def write(
+    engine: LogEngine, records: Iterable[LogRecord], *, distinct: bool = False
+) -> LogWriteOutcome:
     """Write records, and wait until they are durable."""
+    return write_body(engine, request(records), distinct=distinct)
+
+
+def write_body(engine: LogEngine, body: bytes, *, distinct: bool = False) -> LogWriteOutcome:
+    """Write a request, and wait until it is durable."""
     durable = threading.Event()
     errors: list[Exception | None] = []
 
@@ -90,7 +97,7 @@ def write(engine: LogEngine, records: Iterable[LogRecord]) -> LogWriteOutcome:
         errors.append(error)
         durable.set()
 
-    outcome = engine.write(request(records), on_durable)
+    outcome = engine.write(body, on_durable, distinct=distinct)
     assert durable.wait(timeout=10)
     assert errors == [None]
     return outcome

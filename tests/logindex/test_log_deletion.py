@@ -169,9 +169,9 @@ def test_a_restart_before_the_erasure_hides_and_then_erases(
     open_engine: Open, directory: Path, tmp_path: Path
 ) -> None:
     engine = open_engine()
-    write(engine, lines(30))
+    write(engine, lines(60)[:30])
     engine.flush()
-    write(engine, lines(30))
+    write(engine, lines(60)[30:])
     matched = all_of_it(engine)
     # What a crash at this moment leaves is what is on disk now.
     shutil.copytree(directory, tmp_path / "crashed")

@@ -125,7 +125,7 @@ def test_what_is_no_request_stores_nothing(open_engine: Open, body: bytes) -> No
 
 def test_full_memtables_refuse_writes(open_engine: Open) -> None:
     engine = open_engine(max_memtable_bytes=100)
-    write(engine, [record("some text")] * 10)
+    write(engine, [record(f"some text {n}") for n in range(10)])
     with pytest.raises(OverloadedError):
         engine.write(request([record("more")]), lambda _: None)
     engine.flush()

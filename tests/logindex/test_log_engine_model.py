@@ -33,7 +33,7 @@ from obsd.model.log_predicate import (
 )
 from obsd.model.log_record import LogRecord
 from tests.logindex.matching import body_text, group_text, matches
-from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, write
+from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, request, write
 
 HOUR_NS = 3_600_000_000_000
 OPTIONS = LogOptions(retention_ms=None, granule_rows=7, merge_run=3)
@@ -134,6 +134,7 @@ class EngineAgainstList(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp())
         self.generation = 0
         self.stored: list[LogRecord] = []
+        self.identities: set[bytes] = set()
         self.engine = self.open()
 
     def open(self) -> LogEngine:
@@ -144,7 +145,11 @@ class EngineAgainstList(RuleBasedStateMachine):
         outcome = write(self.engine, written)
         assert outcome.accepted == len(written)
         assert not outcome.rejected
-        self.stored += written
+        for item in written:
+            identity = request([item])  # To Python, 7 and 7.0 are equal.
+            if identity not in self.identities:
+                self.identities.add(identity)
+                self.stored.append(item)
 
     @rule()
     def flush(self) -> None:

@@ -82,3 +82,12 @@ def test_any_bytes_are_a_wal_record_or_an_error(data: bytes) -> None:
     except CorruptDataError:
         return
     assert b"".join(found.encode()) == data
+
+
+def test_the_documented_list_of_recent_records_is_what_is_written() -> None:
+    text = (FORMAT / "log-seen.md").read_text()
+    (example,) = re.findall(r"```text\n([0-9a-f\n]{40,})```", text)
+    sent = "".join(re.findall(r"`([0-9a-f]{12,})`", text.split("## Example")[1]))
+    seen = _native.LogSeen(10, 10, 10)
+    assert seen.admit(_native.LogBatch.decode(bytes.fromhex(sent), LIMITS)) == []
+    assert seen.encode() == bytes.fromhex(example)

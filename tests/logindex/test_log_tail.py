@@ -61,7 +61,7 @@ def test_what_has_no_room_is_counted(engine: LogEngine) -> None:
     small, large = [record("s")], [record("x" * 1000)] * 3
     tail = engine.open_tail(len(request(large)) + 1)
     for records in (large, large, small):  # The last one would fit; but the gap is before it.
-        write(engine, records)
+        write(engine, records, distinct=True)
     arrivals = tail.take()
     assert (arrivals.count, arrivals.missed) == (3, 4)
     write(engine, small)

@@ -102,7 +102,13 @@ class MemoryLogs:
         self.calls: list[str] = []
         self.deleted: list[LogDeletion] = []
 
-    def write(self, body: bytes, on_durable: Callable[[Exception | None], None]) -> Outcome:
+    def write(
+        self,
+        body: bytes,
+        on_durable: Callable[[Exception | None], None],
+        *,
+        distinct: bool = False,
+    ) -> Outcome:
         if self.failure is not None:
             raise self.failure
         records = decode(body, self.now_ns)

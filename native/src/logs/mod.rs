@@ -19,6 +19,7 @@ pub mod patterns_values;
 pub mod predicate;
 pub mod resources;
 pub mod search;
+pub mod seen;
 pub mod segment;
 pub mod text;
 pub mod value;

@@ -4,6 +4,7 @@
 use super::value::{MAX_DEPTH, Value, ValueError};
 use crate::wire::protobuf::{Fields, WireError, put_bytes};
 use std::ops::Range;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A place in the request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Record {
     pub attributes: Range<u32>,
     /// Of [`Batch::resources`].
     pub resource: u32,
+    /// Of all that makes it the same record as another one; 0 where none can be.
+    pub identity: u64,
 }
 
 /// Times that are accepted, and limits of one record.
@@ -109,6 +112,9 @@ impl Refusal {
     }
 }
 
+/// The observed time with its key.
+const OBSERVED_BYTES: usize = 9;
+
 const MAX_MESSAGES: usize = 5;
 
 /// What the parts of a request may take beside its bytes. Of two bytes on the wire, an empty record
@@ -140,10 +146,28 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Reads a request.
+    /// Reads a request. The records at `dropped` places among those that are accepted, ascending, are left out.
     ///
     /// # Errors
     /// The bytes are no such message, or more than 4 GiB, or of too many parts.
+    pub fn decode_without(
+        body: &[u8],
+        limits: &Limits,
+        dropped: &[u32],
+    ) -> Result<Self, DecodeError> {
+        let mut batch = Self::decode(body, limits)?;
+        let (mut place, mut next) = (0, dropped.iter().copied().peekable());
+        batch.records.retain(|_| {
+            place += 1;
+            next.next_if_eq(&(place - 1)).is_none()
+        });
+        Ok(batch)
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// As `decode_without`.
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
         if u32::try_from(body.len()).is_err() {
             return Err(DecodeError::TooManyParts);
@@ -173,6 +197,7 @@ impl Batch {
                 read_resource(wire.bytes(1)?, &mut resource, &mut refusal)?;
             }
         }
+        let source = xxh3_64(&resource);
         if resource.len() > limits.metadata_bytes {
             refusal = Some(Refusal::MetadataTooLarge);
         }
@@ -185,7 +210,7 @@ impl Batch {
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
             if field == 2 {
-                self.read_scope_logs(body, wire.bytes(2)?, limits, refusal)?;
+                self.read_scope_logs(body, wire.bytes(2)?, limits, refusal, source)?;
             }
         }
         Ok(())
@@ -197,11 +222,19 @@ impl Batch {
         message: &[u8],
         limits: &Limits,
         refusal: Option<Refusal>,
+        mut source: u64,
     ) -> Result<(), DecodeError> {
+        // The scope may stand behind the records.
+        let mut fields = Fields::new(message);
+        while let Some((field, wire)) = fields.next_field()? {
+            if field == 1 {
+                source = mix(wire.bytes(1)?, source);
+            }
+        }
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
             if field == 2 {
-                self.read_record(body, wire.bytes(2)?, limits, refusal)?;
+                self.read_record(body, wire.bytes(2)?, limits, refusal, source)?;
             }
         }
         Ok(())
@@ -213,16 +246,26 @@ impl Batch {
         message: &[u8],
         limits: &Limits,
         mut refusal: Option<Refusal>,
+        source: u64,
     ) -> Result<(), DecodeError> {
         let mut record = Record::default();
         let first = self.attributes.len();
         let (mut time, mut observed, mut metadata_bytes) = (0, 0, 0);
+        // When a record was observed does not make it another one: who sends it again may observe
+        // it again.
+        let (mut identity, mut unhashed) = (source, message);
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
             use crate::wire::protobuf::Value as Wire;
             match (field, wire) {
                 (1, Wire::Fixed64(ns)) => time = ns,
-                (11, Wire::Fixed64(ns)) => observed = ns,
+                (11, Wire::Fixed64(ns)) => {
+                    observed = ns;
+                    let before = unhashed.len() - fields.rest().len();
+                    let piece = &unhashed[..before.saturating_sub(OBSERVED_BYTES)];
+                    identity = mix(piece, identity);
+                    unhashed = fields.rest();
+                }
                 (2, Wire::Varint(number)) => record.severity = u8::try_from(number).unwrap_or(0),
                 (3, Wire::Bytes(text)) => record.severity_text = Span::of(whole, text),
                 (5, Wire::Bytes(any)) => {
@@ -264,6 +307,11 @@ impl Batch {
             self.refuse(refusal, &record, limits);
             return Ok(());
         }
+        record.identity = match (time, observed) {
+            (0, 0) => 0,
+            (0, _) => mix(&observed.to_le_bytes(), mix(unhashed, identity)).max(1),
+            _ => mix(unhashed, identity).max(1),
+        };
         record.metadata_bytes = u32::try_from(metadata_bytes).unwrap_or(u32::MAX);
         record.attributes = first as u32..self.attributes.len() as u32;
         record.resource = (self.resources.len() - 1) as u32;
@@ -312,6 +360,11 @@ impl Batch {
             self.messages.push(refusal.message(record, limits));
         }
     }
+}
+
+/// The hash of a piece behind others that have one.
+fn mix(piece: &[u8], before: u64) -> u64 {
+    if piece.is_empty() { before } else { xxh3_64_with_seed(piece, before) }
 }
 
 /// Takes the attributes of a `Resource` as a `KeyValueList`.
@@ -378,6 +431,40 @@ mod tests {
         assert_eq!(times, [20, 50]);
         assert_eq!(batch.refused, [(Refusal::TooOld, 1), (Refusal::TooFarInFuture, 1)]);
         assert_eq!(batch.messages.len(), 2);
+    }
+
+    fn identities(body: &[u8]) -> Vec<u64> {
+        let batch = Batch::decode(body, &LIMITS).expect("a request");
+        batch.records.iter().map(|record| record.identity).collect()
+    }
+
+    #[test]
+    fn a_record_is_the_same_whenever_it_was_observed() {
+        let observed = |ns: u64| {
+            let mut field = vec![89];
+            field.extend_from_slice(&ns.to_le_bytes());
+            field
+        };
+        let mut first = request(&[timed(20), observed(30)].concat());
+        first.extend(request(&[observed(31), timed(20)].concat()));
+        first.extend(request(&timed(20)));
+        first.extend(request(&timed(21)));
+        first.extend(request(&observed(20)));
+        first.extend(request(&observed(21)));
+        first.extend(request(&[]));
+        let [a, b, c, d, e, f, none] = identities(&first)[..] else { panic!("seven records") };
+        assert!(a != 0 && e != 0);
+        assert_eq!(none, 0);
+        assert!(a == b && a == c);
+        assert!(a != d && e != f && a != e);
+    }
+
+    #[test]
+    fn places_are_left_out() {
+        let body = [20, 21, 22, 5, 23].map(|ns| request(&timed(ns))).concat();
+        let batch = Batch::decode_without(&body, &LIMITS, &[0, 3]).expect("a request");
+        let times: Vec<_> = batch.records.iter().map(|r| r.time_ns).collect();
+        assert_eq!(times, [21, 22]);
     }
 
     #[test]

@@ -9,9 +9,11 @@ use super::predicate::Field;
 use super::python_predicate::predicate;
 use super::python_value::{entries, record};
 use super::search::{HistogramSpec, Hit, PageSpec, Query, SearchError};
+use super::seen::Seen;
 use super::segment::{self, Segment, SegmentError};
 use crate::tsdb::python::{CorruptError, TooLargeError};
 use numpy::{IntoPyArray, PyArray1};
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -74,9 +76,11 @@ fn decode(
     py: Python<'_>,
     body: Body,
     (now_ns, min_ns, max_ns, body_bytes, metadata_bytes): LimitsTuple,
+    dropped: &[u32],
 ) -> PyResult<PyLogBatch> {
     let limits = Limits { now_ns, min_ns, max_ns, body_bytes, metadata_bytes };
-    let batch = py.detach(|| Batch::decode(body.bytes(), &limits)).map_err(|e| match e {
+    let decoded = py.detach(|| Batch::decode_without(body.bytes(), &limits, dropped));
+    let batch = decoded.map_err(|e| match e {
         DecodeError::TooManyParts => TooLargeError::new_err(e.to_string()),
         DecodeError::Wire(e) => PyValueError::new_err(format!("not an OTLP logs request: {e}")),
     })?;
@@ -89,22 +93,30 @@ impl PyLogBatch {
     const MAX_BYTES: usize = MAX_PARTS_BYTES;
 
     #[staticmethod]
-    fn decode(py: Python<'_>, body: PyBackedBytes, limits: LimitsTuple) -> PyResult<Self> {
-        decode(py, Body::Python(body), limits)
+    #[pyo3(signature = (body, limits, dropped = Vec::new()))]
+    fn decode(
+        py: Python<'_>,
+        body: PyBackedBytes,
+        limits: LimitsTuple,
+        dropped: Vec<u32>,
+    ) -> PyResult<Self> {
+        decode(py, Body::Python(body), limits, &dropped)
     }
 
     /// Reads what `packed` gave.
     #[staticmethod]
+    #[pyo3(signature = (packed, size_bytes, limits, dropped = Vec::new()))]
     fn unpack(
         py: Python<'_>,
         packed: &[u8],
         size_bytes: usize,
         limits: LimitsTuple,
+        dropped: Vec<u32>,
     ) -> PyResult<Self> {
         let body = py
             .detach(|| zstd::bulk::decompress(packed, size_bytes))
             .map_err(|e| PyValueError::new_err(format!("bad zstd stream: {e}")))?;
-        decode(py, Body::Own(body), limits)
+        decode(py, Body::Own(body), limits, &dropped)
     }
 
     /// The request, compressed.
@@ -128,6 +140,52 @@ impl PyLogBatch {
     #[getter]
     fn messages(&self) -> Vec<String> {
         self.batch.messages.clone()
+    }
+}
+
+/// Which records have come of late.
+#[pyclass(name = "LogSeen", frozen, module = "obsd._native")]
+pub struct PyLogSeen(Mutex<Seen>);
+
+#[pymethods]
+impl PyLogSeen {
+    #[new]
+    fn new(records: usize, requests: usize, kept: usize) -> Self {
+        Self(Mutex::new(Seen::new(records, requests, kept)))
+    }
+
+    /// Takes in the records of a batch; returns the places of those that were there already.
+    fn admit(&self, py: Python<'_>, batch: &PyLogBatch) -> Vec<u32> {
+        py.detach(|| {
+            let records = batch.batch.records.iter();
+            let identities: Vec<u64> = records.map(|record| record.identity).collect();
+            self.0.lock().admit(&identities)
+        })
+    }
+
+    /// Lets go of what came a generation ago.
+    fn rotate(&self, py: Python<'_>) {
+        py.detach(|| self.0.lock().rotate());
+    }
+
+    fn clear(&self, py: Python<'_>) {
+        py.detach(|| self.0.lock().clear());
+    }
+
+    /// What came last, for `restore`.
+    fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let encoded = py.detach(|| self.0.lock().encode());
+        PyBytes::new(py, &encoded)
+    }
+
+    /// Takes in what `encode` gave; false when it is not that.
+    fn restore(&self, py: Python<'_>, stored: &[u8]) -> bool {
+        py.detach(|| self.0.lock().restore(stored))
+    }
+
+    #[getter]
+    fn size_bytes(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.0.lock().size_bytes())
     }
 }
 
@@ -473,6 +531,7 @@ fn log_resources<'py>(
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyLogBatch>()?;
     m.add_class::<PyLogMemtable>()?;
+    m.add_class::<PyLogSeen>()?;
     m.add_class::<PyLogSegment>()?;
     m.add_class::<PyLogSegmentStats>()?;
     super::patterns_python::register(m)?;
