@@ -95,6 +95,11 @@ class ServerConfig:
         Address("127.0.0.1", 24225),
         help="where the receiver fluent-tls listens",
     )
+    fluent_socket: Path | None = option(  # noqa: RUF009 - declares a field
+        FILE,
+        None,
+        help="the Unix socket at which the receiver fluent listens, too",
+    )
     fluent_shared_key: str | None = option(
         SECRET,
         None,

@@ -1,15 +1,16 @@
-"""Fluent Forward over TCP and TLS, and its heartbeats over UDP: docs/receivers.md."""
+"""Fluent Forward over TCP, TLS and Unix sockets; its heartbeats over UDP: docs/receivers.md."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from obsd.config.option import Address
 from obsd.ingest.fluent_connection import Connection, Hub
 from obsd.ingest.fluent_handshake import Secrets
-from obsd.ingest.sockets import listen_tcp, open_udp, server_tls
+from obsd.ingest.sockets import listen_tcp, listen_unix, open_udp, server_tls
 
 if TYPE_CHECKING:
     from obsd.ingest.receiver import ReceiverContext
@@ -21,7 +22,7 @@ HEARTBEAT: Final = b"\0"
 
 
 class FluentReceiver:
-    """Streams, and without TLS heartbeats too, at one address."""
+    """Streams at one address; without TLS heartbeats, and streams at a path, too."""
 
     def __init__(self, name: str, context: ReceiverContext, *, is_tls: bool = False) -> None:
         assert context.address is not None
@@ -36,26 +37,32 @@ class FluentReceiver:
             counts=context.telemetry.receivers.of(name),
             secrets=None if key is None else Secrets.parse(key, self._config.fluent_users),
         )
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._heartbeats: asyncio.DatagramTransport | None = None
+
+    @property
+    def port(self) -> int:
+        """The one that it really has."""
+        return int(self._servers[0].sockets[0].getsockname()[1])
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        tls = await loop.run_in_executor(None, server_tls, self._config) if self._is_tls else None
-        listener = listen_tcp(self._address)
-        heartbeats = None
-        if not self._is_tls:
-            try:
-                heartbeats = open_udp(Address(self._address.host, listener.getsockname()[1]))
-            except OSError:
-                listener.close()
-                raise
-        self._server = await loop.create_server(
-            lambda: Connection(self._hub), sock=listener, ssl=tls
-        )
-        if heartbeats is not None:
-            transport, _ = await loop.create_datagram_endpoint(_Heartbeats, sock=heartbeats)
-            self._heartbeats = transport
+        if self._is_tls:
+            tls = await loop.run_in_executor(None, server_tls, self._config)
+            listener = listen_tcp(self._address)
+            self._servers.append(await loop.create_server(self._connect, sock=listener, ssl=tls))
+            return
+        with contextlib.ExitStack() as opened:
+            listener = opened.enter_context(contextlib.closing(listen_tcp(self._address)))
+            udp = open_udp(Address(self._address.host, listener.getsockname()[1]))
+            opened.enter_context(contextlib.closing(udp))
+            path = self._config.fluent_socket
+            local = None if path is None else listen_unix(path)
+            opened.pop_all()  # Nothing can fail any more.
+        self._servers.append(await loop.create_server(self._connect, sock=listener))
+        if local is not None:
+            self._servers.append(await loop.create_unix_server(self._connect, sock=local))
+        self._heartbeats, _ = await loop.create_datagram_endpoint(_Heartbeats, sock=udp)
         if self._hub.secrets is None and not self._address.is_loopback:
             log.warning(
                 "whoever reaches this receiver can write logs; server.fluent_shared_key asks"
@@ -64,11 +71,16 @@ class FluentReceiver:
             )
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         if self._heartbeats is not None:
             self._heartbeats.close()
+        if len(self._servers) > 1 and self._config.fluent_socket is not None:
+            self._config.fluent_socket.unlink(missing_ok=True)
         await asyncio.gather(*(each.finish() for each in list(self._hub.connections)))
+
+    def _connect(self) -> Connection:
+        return Connection(self._hub)
 
 
 class _Heartbeats(asyncio.DatagramProtocol):

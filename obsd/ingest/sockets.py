@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from obsd.config.option import Address
     from obsd.config.tree import ServerConfig
 
 BACKLOG: Final = 1024
+KEEPALIVE: Final = (
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 15),
+    (socket.TCP_KEEPCNT, 4),
+)
 DATAGRAM_BUFFER_BYTES: Final = 8 << 20
 """What the kernel may hold of datagrams; it gives as much of it as its own limit allows."""
 
@@ -25,11 +31,40 @@ def listen_tcp(address: Address) -> socket.socket:
     """
     listener = _bound(address, socket.SOCK_STREAM)
     try:
+        # Connections have these from their listener. A sender whose machine is gone says no more,
+        # and would take up one of the connections that may be open.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, seconds_or_count in KEEPALIVE:
+            listener.setsockopt(socket.IPPROTO_TCP, option, seconds_or_count)
         listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise
     return listener
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """A listener at a path; a socket that nobody listens at any more is replaced.
+
+    Raises:
+        OSError: the path cannot be had.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and not _is_answered(path):
+            path.unlink()
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def open_udp(address: Address) -> socket.socket:

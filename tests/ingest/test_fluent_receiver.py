@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gzip
 import logging
+import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -76,9 +77,7 @@ class Running:
         )  # fmt: skip
 
     async def connect(self) -> Peer:
-        assert self.receiver._server is not None
-        port = self.receiver._server.sockets[0].getsockname()[1]
-        peer = Peer(*await asyncio.open_connection("127.0.0.1", port))
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", self.receiver.port))
         self.peers.append(peer)
         return peer
 
@@ -274,17 +273,39 @@ async def test_a_sender_that_says_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fluent_connection, "HANDSHAKE_S", 0.05)
-    base = Config()
-    config = dataclasses.replace(
-        base, server=dataclasses.replace(base.server, fluent_shared_key="key")
-    )
     async with running_app(tmp_path, open_logs=engine) as app:
-        made = Running(app, config)
+        made = Running(app, config_with(fluent_shared_key="key"))
         await made.receiver.start()
         peer = await made.connect()
         assert (await peer.read())[0] == "HELO"
         assert await peer.read() is None
         await made.stop()
+
+
+def config_with(**server: Any) -> Config:
+    base = Config()
+    return dataclasses.replace(base, server=dataclasses.replace(base.server, **server))
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "fluent.sock"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))  # By one that was killed.
+    left.close()
+    async with running_app(tmp_path, open_logs=engine) as app:
+        made = Running(app, config_with(fluent_socket=path))
+        await made.receiver.start()
+        peer = Peer(*await asyncio.open_unix_connection(str(path)))
+        made.peers.append(peer)
+        peer.send("t", 0, {"n": 1}, {"chunk": "a"})
+        assert await peer.read() == {"ack": "a"}
+        second = Running(app, config_with(fluent_socket=path))
+        with pytest.raises(OSError, match="in use"):
+            await second.receiver.start()
+        assert not second.receiver._servers
+        await made.stop()
+        assert await made.logs.total("") == 1
+    assert not path.exists()
 
 
 async def test_without_a_key_beyond_loopback_there_is_a_warning(
