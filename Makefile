@@ -77,7 +77,10 @@ test-native: $(STAMPS)/venv
 .PHONY: peers
 peers: $(STAMPS)/venv
 	@scripts/peers.sh
-	@cd tests/clients/fluent && [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --silent
+	@for lock in tests/clients/*/package-lock.json; do \
+		(cd "$${lock%/*}" && { [ node_modules/.package-lock.json -nt package-lock.json ] || \
+			npm ci --no-audit --no-fund --silent; }) || exit 1; \
+	done
 	@PATH="$(VIRTUAL_ENV)/bin:$$PATH" scripts/toolchain.sh go || $(MAKE) --no-print-directory $(STAMPS)/deps-go
 
 .PHONY: test-python
