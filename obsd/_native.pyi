@@ -23,6 +23,7 @@ __all__ = [
     "Registry",
     "TooLargeError",
     "__version__",
+    "bound_log_columns",
     "columns_json",
     "crc32c",
     "encode_read_result",
@@ -32,6 +33,7 @@ __all__ = [
     "exposition_to_write_request",
     "format_float",
     "log_arrived",
+    "log_columns_bytes",
     "log_histogram",
     "log_page",
     "log_pattern_values",
@@ -311,6 +313,8 @@ def merge_log_segments(
 def erase_log_records(
     segment: LogSegment, gone: _LogPredicate, path: PathLike[str], level: int
 ) -> int: ...
+def bound_log_columns(max_bytes: int) -> None: ...
+def log_columns_bytes() -> int: ...
 def log_page(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

@@ -128,6 +128,7 @@ def open_logs(directory: Path, config: Config, clock: Clock, memory: HeadMemory)
         flush_bytes=min(defaults.flush_bytes, memory_bytes // 4),
         flush_interval_ms=round(storage.flush_interval_s * 1000),
         max_memtable_bytes=memory_bytes,
+        max_cache_bytes=min(defaults.max_cache_bytes, memory_bytes // 2),
     )
     return LogEngine.open(directory, options, clock, memory)
 

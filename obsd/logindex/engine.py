@@ -136,6 +136,7 @@ class LogEngine:
         )
         self._aggregates = Aggregates(directory / filenames.AGGREGATES_DIRECTORY)
         self._patterns = PatternIndex(directory / filenames.PATTERNS)
+        _native.bound_log_columns(options.max_cache_bytes)
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
         self._duplicates = Duplicates(directory / filenames.SEEN, clock.now_ms())
         self._write_lock = threading.Lock()

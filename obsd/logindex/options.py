@@ -23,6 +23,8 @@ class LogOptions:
         max_memtable_bytes: writes are refused (503) while memtables take this much memory.
         granule_rows: records of a full granule. More compress better; each one that a page shows a
             record of is read whole.
+        max_cache_bytes: columns that searches have read lately are kept in so much memory, of all
+            engines of the process together; it is what the last one says.
         merge_run: segments of like size in a day that make a merge worthwhile.
     """
 
@@ -37,4 +39,5 @@ class LogOptions:
     flush_interval_ms: int = 300_000
     max_memtable_bytes: int = 512 << 20
     granule_rows: int = 8192
+    max_cache_bytes: int = 64 << 20
     merge_run: int = 8

@@ -1,5 +1,16 @@
 //! A set of rows of a granule.
 
+/// A 1 in each byte.
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+
+/// A bit for each byte, lowest first, that is 0.
+#[inline]
+fn zero_bytes(word: u64) -> u64 {
+    let seven = 0x7f * LOW_BITS;
+    let zero = !(((word & seven) + seven) | word | seven);
+    (zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bits {
     rows: usize,
@@ -29,6 +40,39 @@ impl Bits {
                 *word |= u64::from(holds(row)) << (row - first);
             }
         }
+        bits
+    }
+
+    /// The rows whose id is one of a few.
+    #[must_use]
+    pub fn of_equal(rows: usize, ids: &[u8], wanted: &[u8]) -> Self {
+        let mut bits = Self::none(rows);
+        for id in wanted {
+            let pattern = u64::from(*id) * LOW_BITS;
+            for (word, ids) in bits.words.iter_mut().zip(ids.chunks(64)) {
+                let (eights, rest) = ids.as_chunks::<8>();
+                for (index, eight) in eights.iter().enumerate() {
+                    *word |= zero_bytes(u64::from_le_bytes(*eight) ^ pattern) << (8 * index);
+                }
+                for (index, own) in rest.iter().enumerate() {
+                    *word |= u64::from(own == id) << (8 * eights.len() + index);
+                }
+            }
+        }
+        bits.trim();
+        bits
+    }
+
+    /// The rows whose id has a 1 in the table; its others are 0.
+    #[must_use]
+    pub fn of_table(rows: usize, ids: &[u8], table: &[u8; 256]) -> Self {
+        let mut bits = Self::none(rows);
+        for (word, ids) in bits.words.iter_mut().zip(ids.chunks(64)) {
+            for (index, id) in ids.iter().enumerate() {
+                *word |= u64::from(table[*id as usize]) << index;
+            }
+        }
+        bits.trim();
         bits
     }
 
@@ -103,6 +147,17 @@ mod tests {
             prop_assert_eq!(bits.count(), rows - expected.len());
             bits.or(&Bits::of(rows, |row| row % step == 0));
             prop_assert!(bits.is_all() && bits == Bits::all(rows));
+        }
+
+        #[test]
+        fn ids_are_compared_or_looked_up(ids in proptest::collection::vec(0_u8..5, 0..300)) {
+            for wanted in [&[][..], &[1], &[0, 4], &[255, 3, 2]] {
+                let expected = Bits::of(ids.len(), |row| wanted.contains(&ids[row]));
+                let mut table = [0; 256];
+                wanted.iter().for_each(|id| table[*id as usize] = 1);
+                prop_assert_eq!(&Bits::of_equal(ids.len(), &ids, wanted), &expected);
+                prop_assert_eq!(&Bits::of_table(ids.len(), &ids, &table), &expected);
+            }
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Attribute {
     pub has_words: bool,
     /// It has texts or integers.
     pub has_prose: bool,
+    /// It has texts.
+    pub has_texts: bool,
 }
 
 /// Rows so far.
@@ -239,6 +241,7 @@ impl Builder {
                     column: Column::default(),
                     has_words: false,
                     has_prose: false,
+                    has_texts: false,
                 });
                 index
             }
@@ -259,6 +262,7 @@ impl Builder {
             value.each_leaf(&mut |leaf| {
                 attribute.has_words |= add_field_tokens(leaf, hashes);
                 attribute.has_prose |= matches!(leaf, Value::Text(_) | Value::Int(_));
+                attribute.has_texts |= matches!(leaf, Value::Text(_));
             });
         }
     }

@@ -2,13 +2,15 @@
 //! each once, and only where these do not decide, rows.
 
 use super::bits::Bits;
-use super::builder::Bodies;
-use super::column::{Column, TEMPLATE};
+use super::column::TEMPLATE;
 use super::granule::{Corrupt, Granule, Kind, View, fill};
 use super::levels::level_of;
 use super::predicate::{Bound, Field, Predicate, Test};
+use super::selected::Selected;
+use super::stored::Stored;
 use super::text::{MIXED, NUMBER, has_digit, hash_token, lower, tokens};
 use super::value::{Value, lookup};
+use super::view::StoredBodies;
 
 /// False when no row of the granule can match.
 #[must_use]
@@ -35,13 +37,15 @@ fn has_tokens(test: &Test, granule: &Granule) -> bool {
         Test::Equals(value, Some(Bound::Int(n))) if n.abs() < 1_000_000_000_000_000_000 => {
             n.to_string() != *value || all(value)
         }
-        Test::Substring(part) => {
-            // The first and the last token may be pieces of longer ones.
-            let inner = part.trim_matches(|c: char| c.is_alphanumeric() || c == '_');
-            all(inner)
-        }
+        Test::Substring(part) => all(inside(part.text())),
+        Test::Regex(pattern) => pattern.may_match(|literal| all(inside(literal))),
         _ => true,
     }
+}
+
+/// A part of a text without its first and last token, which may be pieces of longer ones.
+fn inside(part: &str) -> &str {
+    part.trim_matches(|c: char| c.is_alphanumeric() || c == '_')
 }
 
 /// The rows that match.
@@ -49,55 +53,87 @@ fn has_tokens(test: &Test, granule: &Granule) -> bool {
 /// # Errors
 /// A column is damaged.
 pub fn matching(predicate: &Predicate, view: &View) -> Result<Bits, Corrupt> {
+    Ok(select(predicate, view, None)?.into_bits(view.granule.rows))
+}
+
+/// The rows that match, as far as they are `within`; of others the answer says nothing.
+///
+/// # Errors
+/// A column is damaged.
+pub fn select<'v>(
+    predicate: &Predicate,
+    view: &'v View,
+    within: Option<&Bits>,
+) -> Result<Selected<'v>, Corrupt> {
     let rows = view.granule.rows;
     match predicate {
-        Predicate::Everything => Ok(Bits::all(rows)),
-        Predicate::And(of) => {
-            let mut bits = Bits::all(rows);
-            for part in of {
-                if bits.is_empty() {
-                    break;
-                }
-                bits.and(&matching(part, view)?);
-            }
-            Ok(bits)
-        }
+        Predicate::Everything => Ok(Selected::All),
+        Predicate::And(of) => all_of(of, view, within),
         Predicate::Or(of) => {
-            let mut bits = Bits::none(rows);
+            let mut found = Selected::None;
             for part in of {
-                if bits.is_all() {
+                if matches!(found, Selected::All) {
                     break;
                 }
-                bits.or(&matching(part, view)?);
+                found = found.or(select(part, view, within)?, rows);
             }
-            Ok(bits)
+            Ok(found)
         }
-        Predicate::Not(part) => {
-            let mut bits = matching(part, view)?;
-            bits.negate();
-            Ok(bits)
-        }
-        _ if !may_match(predicate, &view.granule) => Ok(Bits::none(rows)),
+        Predicate::Not(part) => Ok(select(part, view, within)?.not(rows)),
+        _ if !may_match(predicate, &view.granule) => Ok(Selected::None),
         Predicate::Level(level) => levels(view, *level),
         Predicate::Rows(first, last) => {
             let granule = &view.granule;
             if granule.first_row >= *first && granule.last_row <= *last {
-                return Ok(Bits::all(rows));
+                return Ok(Selected::All);
             }
             let numbers = view.rows()?;
-            Ok(Bits::of(rows, |row| (*first..=*last).contains(&numbers[row])))
+            let inside = |row: usize| (*first..=*last).contains(&numbers[row]);
+            Ok(Selected::of_bits(Bits::of(rows, inside)))
         }
         Predicate::Test(field, test) => match field {
-            Field::Prose => prose(view, test),
-            Field::Body => bodies(view, test),
-            Field::Level => Ok(Bits::none(rows)),
+            Field::Prose => prose(view, test, within),
+            Field::Body => bodies(view, test, within),
+            Field::Level => Ok(Selected::None),
             Field::Time => {
                 let times = view.times()?;
-                Ok(Bits::of(rows, |row| test.value(Value::Int(times[row]))))
+                Ok(Selected::of_bits(Bits::of(rows, |row| test.value(Value::Int(times[row])))))
             }
             _ => field_values(view, field, test),
         },
     }
+}
+
+fn all_of<'v>(
+    of: &[Predicate],
+    view: &'v View,
+    within: Option<&Bits>,
+) -> Result<Selected<'v>, Corrupt> {
+    let rows = view.granule.rows;
+    let mut found = Selected::All;
+    for part in of {
+        if matches!(found, Selected::None) {
+            break;
+        }
+        if part.looks_at_rows() {
+            found = found.placed(rows);
+        }
+        let next = select(part, view, found.bits().or(within))?;
+        found = found.and(next, rows);
+    }
+    Ok(found)
+}
+
+/// The levels that a column of severity numbers tells by itself, by value; `None` where one does
+/// not, so that the text counts.
+fn levels_of_numbers(severity: &Stored) -> Option<Vec<u8>> {
+    let values = severity.values();
+    (0..values.len())
+        .map(|id| {
+            let number = values.bytes(id).first().copied().unwrap_or(0);
+            (1..=24).contains(&number).then(|| level_of(number, b"")).flatten()
+        })
+        .collect()
 }
 
 /// The level of each row, by its place among all; 255 without one.
@@ -105,24 +141,41 @@ pub fn matching(predicate: &Predicate, view: &View) -> Result<Bits, Corrupt> {
 /// # Errors
 /// A column is damaged.
 pub fn row_levels(view: &View) -> Result<Vec<u8>, Corrupt> {
-    let (severity, text) = (view.column(Kind::Severity)?, view.column(Kind::SeverityText)?);
-    let numbers: Vec<u8> = (0..severity.values().len())
-        .map(|id| severity.values().bytes(id).first().copied().unwrap_or(0))
-        .collect();
-    let of_row = |row: usize| {
-        let number = severity.id(row).map_or(0, |id| numbers[id]);
-        let text = text.id(row).map_or(&b""[..], |id| text.values().bytes(id));
-        level_of(number, text).unwrap_or(255)
+    let rows = view.granule.rows;
+    let severity = view.column(Kind::Severity)?;
+    if let Some(levels) = levels_of_numbers(severity) {
+        return Ok((0..rows).map(|row| severity.id(row).map_or(255, |id| levels[id])).collect());
+    }
+    let text = view.column(Kind::SeverityText)?;
+    let (numbers, texts) = (severity.values(), text.values());
+    // By number, then by text; the first of each stands for none.
+    let number = |id: usize| {
+        id.checked_sub(1).map_or(0, |id| numbers.bytes(id).first().copied().unwrap_or(0))
     };
-    Ok((0..view.granule.rows).map(of_row).collect())
+    let word = |id: usize| id.checked_sub(1).map_or(&b""[..], |id| texts.bytes(id));
+    let width = texts.len() + 1;
+    let mut levels: Vec<Option<u8>> = vec![None; (numbers.len() + 1) * width];
+    let place = |column: &Stored, row: usize| column.id(row).map_or(0, |id| id + 1);
+    let of_row = |row: usize| {
+        let (a, b) = (place(severity, row), place(text, row));
+        let level = &mut levels[a * width + b];
+        *level.get_or_insert_with(|| level_of(number(a), word(b)).unwrap_or(255))
+    };
+    Ok((0..rows).map(of_row).collect())
 }
 
-fn levels(view: &View, level: Option<u8>) -> Result<Bits, Corrupt> {
+fn levels(view: &View, level: Option<u8>) -> Result<Selected<'_>, Corrupt> {
+    let rows = view.granule.rows;
+    let severity = view.column(Kind::Severity)?;
+    if let Some(levels) = levels_of_numbers(severity) {
+        let passes = levels.into_iter().map(|own| level.is_none_or(|wanted| wanted == own));
+        return Ok(Selected::of_values(severity, passes.collect(), rows));
+    }
     let found = row_levels(view)?;
-    Ok(Bits::of(found.len(), |row| match level {
+    Ok(Selected::of_bits(Bits::of(found.len(), |row| match level {
         Some(level) => found[row] == level,
         None => found[row] != 255,
-    }))
+    })))
 }
 
 /// How a stored value leads to the field's.
@@ -157,7 +210,7 @@ impl Step<'_> {
 pub fn sources<'v, 'n>(
     view: &'v View,
     field: &'n Field,
-) -> Result<Vec<(&'v Column, Step<'n>)>, Corrupt> {
+) -> Result<Vec<(&'v Stored, Step<'n>)>, Corrupt> {
     Ok(match field {
         Field::Service => vec![(view.column(Kind::Resource)?, Step::Service)],
         Field::TraceId => vec![(view.column(Kind::TraceId)?, Step::Whole)],
@@ -182,12 +235,12 @@ pub fn sources<'v, 'n>(
     })
 }
 
-fn field_values(view: &View, field: &Field, test: &Test) -> Result<Bits, Corrupt> {
+fn field_values<'v>(view: &'v View, field: &Field, test: &Test) -> Result<Selected<'v>, Corrupt> {
     const ABSENT: u8 = 0;
     const PASSES: u8 = 1;
     const FAILS: u8 = 2;
     let rows = view.granule.rows;
-    let mut decided = vec![ABSENT; rows];
+    let mut columns: Vec<(&'v Stored, Vec<u8>)> = Vec::new();
     for (column, step) in sources(view, field)? {
         let values = column.values();
         let outcomes: Vec<u8> = (0..values.len())
@@ -197,9 +250,26 @@ fn field_values(view: &View, field: &Field, test: &Test) -> Result<Bits, Corrupt
                 Some(_) => FAILS,
             })
             .collect();
-        if outcomes.iter().all(|o| *o == ABSENT) {
+        if outcomes.iter().all(|outcome| *outcome == ABSENT) {
             continue;
         }
+        let decided: Vec<bool> = outcomes.iter().map(|outcome| *outcome != ABSENT).collect();
+        let decides_all = column.count(&decided) == rows;
+        columns.push((column, outcomes));
+        if decides_all {
+            break;
+        }
+    }
+    // Where no column has a value that passes, it does not matter which one decides.
+    if !columns.iter().any(|(_, outcomes)| outcomes.contains(&PASSES)) {
+        return Ok(Selected::None);
+    }
+    if let [(column, outcomes)] = columns.as_slice() {
+        let passes = outcomes.iter().map(|outcome| *outcome == PASSES).collect();
+        return Ok(Selected::of_values(column, passes, rows));
+    }
+    let mut decided = vec![ABSENT; rows];
+    for (column, outcomes) in columns {
         for (row, outcome) in decided.iter_mut().enumerate() {
             if *outcome == ABSENT
                 && let Some(id) = column.id(row)
@@ -208,39 +278,31 @@ fn field_values(view: &View, field: &Field, test: &Test) -> Result<Bits, Corrupt
             }
         }
     }
-    Ok(Bits::of(rows, |row| decided[row] == PASSES))
+    Ok(Selected::of_bits(Bits::of(rows, |row| decided[row] == PASSES)))
 }
 
 /// Rows of a column whose values pass.
-fn passing(column: &Column, rows: usize, passes: impl Fn(Value<'_>) -> bool) -> Bits {
+fn passing(column: &Stored, rows: usize, passes: impl Fn(Value<'_>) -> bool) -> Selected<'_> {
     let values = column.values();
-    let outcomes: Vec<bool> = (0..values.len()).map(|id| passes(values.get(id))).collect();
-    if outcomes.iter().any(|o| *o) {
-        Bits::of(rows, |row| column.id(row).is_some_and(|id| outcomes[id]))
-    } else {
-        Bits::none(rows)
-    }
+    let outcomes = (0..values.len()).map(|id| passes(values.get(id))).collect();
+    Selected::of_values(column, outcomes, rows)
 }
 
-fn prose(view: &View, test: &Test) -> Result<Bits, Corrupt> {
+fn prose<'v>(view: &'v View, test: &Test, within: Option<&Bits>) -> Result<Selected<'v>, Corrupt> {
     let rows = view.granule.rows;
-    let mut bits = bodies(view, test)?;
-    let needs_words = match test {
-        Test::Token(token) => !has_digit(token),
-        Test::Phrase(phrase) => phrase.iter().any(|token| !has_digit(token)),
-        _ => false,
-    };
+    let mut found = bodies(view, test, within)?;
+    let (needs_words, needs_texts) = (test.needs_words(), test.needs_texts());
     for (index, info) in view.granule.attributes.iter().enumerate() {
-        if bits.is_all() {
-            return Ok(bits);
+        if matches!(found, Selected::All) {
+            return Ok(found);
         }
-        if info.has_prose && (info.has_words || !needs_words) {
-            bits.or(&passing(view.attribute(index)?, rows, |v| test.prose(v)));
+        let has_words = info.has_words || !needs_words;
+        if info.has_prose && has_words && !(needs_texts && info.is_whole_numbers) {
+            found = found.or(passing(view.attribute(index)?, rows, |v| test.prose(v)), rows);
         }
     }
     let of_map = |v: Value<'_>| matches!(v, Value::Map(m) if super::value::map(m).any(|(_, v)| test.prose(v)));
-    bits.or(&passing(view.column(Kind::Rest)?, rows, of_map));
-    Ok(bits)
+    Ok(found.or(passing(view.column(Kind::Rest)?, rows, of_map), rows))
 }
 
 /// What a template says of all bodies that have it.
@@ -252,7 +314,7 @@ enum Verdict {
     Look,
 }
 
-fn bodies(view: &View, test: &Test) -> Result<Bits, Corrupt> {
+fn bodies<'v>(view: &'v View, test: &Test, within: Option<&Bits>) -> Result<Selected<'v>, Corrupt> {
     let rows = view.granule.rows;
     let column = view.column(Kind::Body)?;
     let values = column.values();
@@ -266,24 +328,36 @@ fn bodies(view: &View, test: &Test) -> Result<Bits, Corrupt> {
         }
     };
     let verdicts: Vec<Verdict> = (0..values.len()).map(verdict).collect();
-    let is = |row: usize, verdict| column.id(row).is_some_and(|id| verdicts[id] == verdict);
-    let mut bits = Bits::of(rows, |row| is(row, Verdict::Yes));
-    if verdicts.contains(&Verdict::Look) {
-        let (bodies, ordinals) = view.bodies()?;
-        let mut buffer = Vec::new();
-        for row in (0..rows).filter(|row| is(*row, Verdict::Look)) {
-            let Some(id) = column.id(row) else { continue };
-            if body_passes(test, bodies, id, ordinals[row] as usize, &mut buffer) {
-                bits.set(row);
-            }
+    let rows_of = |wanted: Verdict| {
+        let passes = verdicts.iter().map(|verdict| *verdict == wanted).collect();
+        Selected::of_values(column, passes, rows)
+    };
+    let found = rows_of(Verdict::Yes);
+    if !verdicts.contains(&Verdict::Look) {
+        return Ok(found);
+    }
+    let mut look = rows_of(Verdict::Look).into_bits(rows);
+    if let Some(within) = within {
+        look.and(within);
+    }
+    if look.is_empty() {
+        return Ok(found);
+    }
+    let (bodies, ordinals) = view.bodies()?;
+    let mut bits = found.into_bits(rows);
+    let mut buffer = Vec::new();
+    for row in look.iter() {
+        let Some(id) = column.id(row) else { continue };
+        if body_passes(test, bodies, id, ordinals[row] as usize, &mut buffer) {
+            bits.set(row);
         }
     }
-    Ok(bits)
+    Ok(Selected::of_bits(bits))
 }
 
 fn body_passes(
     test: &Test,
-    bodies: &Bodies,
+    bodies: &StoredBodies,
     id: usize,
     ordinal: usize,
     buffer: &mut Vec<u8>,
@@ -311,12 +385,10 @@ fn of_template(test: &Test, template: &str) -> Verdict {
     if !template.contains(HOLES) {
         return decide(test.text(template, true));
     }
-    // Variables that are digits alone have no part in what has no digit.
-    let look_if = |text: &str| {
-        let numbers_only = !template.contains(HOLES[1]);
-        if numbers_only && !has_digit(text) { Verdict::No } else { Verdict::Look }
-    };
     let by_words = || test.text(&template.replace(HOLES, " "), true);
+    let covers = |part: &str| {
+        if may_cover(part, &lower(template)) { Verdict::Look } else { Verdict::No }
+    };
     match test {
         Test::Token(token) if has_digit(token) => Verdict::Look,
         Test::Token(_) => decide(by_words()),
@@ -334,15 +406,117 @@ fn of_template(test: &Test, template: &str) -> Verdict {
             }
         }
         Test::Prefix(_) | Test::Wildcard(_) if by_words() => Verdict::Yes,
-        Test::Prefix(start) if !start.is_empty() => look_if(start),
+        // Only a variable may have it: the template's own tokens have not.
+        Test::Prefix(start) if !start.is_empty() => {
+            let only_numbers = !template.contains(HOLES[1]);
+            decide_look(!only_numbers || start.bytes().all(|b| b.is_ascii_digit()))
+        }
+        Test::Wildcard(pattern) => {
+            decide_look(pattern.may_match(|literal| may_cover(literal, &lower(template))))
+        }
         Test::Substring(part) => {
             if template.split(HOLES).any(|piece| test.text(piece, true)) {
                 Verdict::Yes
             } else {
-                look_if(part)
+                covers(part.text())
+            }
+        }
+        Test::Regex(pattern) => {
+            if pattern.is_local() && template.split(HOLES).any(|piece| test.text(piece, true)) {
+                Verdict::Yes
+            } else {
+                decide_look(pattern.may_match(|literal| may_cover(literal, &lower(template))))
             }
         }
         Test::Exists => Verdict::Yes,
         _ => Verdict::Look,
+    }
+}
+
+fn decide_look(may_match: bool) -> Verdict {
+    if may_match { Verdict::Look } else { Verdict::No }
+}
+
+/// False only when no body with this template has the part in it; both are in lower case. A
+/// variable is a whole token with a digit: after it no letter, digit or `_` follows, nor before it.
+fn may_cover(part: &str, template: &str) -> bool {
+    part.is_empty()
+        || template.char_indices().any(|(at, c)| {
+            let from = &template[at..];
+            // From this character on, or, where it is a variable, from within that.
+            covers_from(part, from, false) || (is_hole(c) && covers_from(part, from, true))
+        })
+}
+
+fn is_hole(c: char) -> bool {
+    c == NUMBER as char || c == MIXED as char
+}
+
+/// Whether the part may begin where the rest of a template does, or within its first variable.
+fn covers_from(part: &str, template: &str, within: bool) -> bool {
+    let (mut left, mut begins_within) = (part, within);
+    for c in template.chars() {
+        if left.is_empty() {
+            return true;
+        }
+        if !is_hole(c) {
+            match left.strip_prefix(c) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+            continue;
+        }
+        let end = left.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(left.len());
+        let (run, rest) = left.split_at(end);
+        if c == NUMBER as char && !run.bytes().all(|b| b.is_ascii_digit()) {
+            return false;
+        }
+        if run.is_empty() || (!begins_within && !rest.is_empty() && !has_digit(run)) {
+            return false;
+        }
+        (left, begins_within) = (rest, false);
+    }
+    left.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::split;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_part_of_a_body_may_be_in_its_template(
+            body in "([a-cA-C1-3é_Ǆ]{0,4}[ .:]?){0,5}", from in 0_usize..30, length in 0_usize..12,
+        ) {
+            let (mut template, mut places) = (Vec::new(), Vec::new());
+            if !split(&body, &mut template, &mut places) {
+                return Ok(());
+            }
+            let part: String = lower(&body).chars().skip(from).take(length).collect();
+            let template = String::from_utf8(template).expect("of a text");
+            prop_assert!(may_cover(&part, &lower(&template)), "{:?} in {:?}", part, template);
+        }
+    }
+
+    #[test]
+    fn parts_that_cannot_be_in_a_template() {
+        let of = |text: &str| {
+            let (mut template, mut places) = (Vec::new(), Vec::new());
+            assert!(split(text, &mut template, &mut places));
+            String::from_utf8(template).expect("of a text")
+        };
+        let (order, mixed) = (of("order 7 placed with 12 items"), of("job a7 done"));
+        assert!(may_cover("order 99", &order) && may_cover("9 placed with 1", &order));
+        assert!(!may_cover("order x", &order) && !may_cover("carts 7", &order));
+        assert!(!may_cover("order 7 items", &order) && !may_cover("r placed", &order));
+        assert!(
+            may_cover("job b8 d", &mixed)
+                && may_cover("b", &mixed)
+                && may_cover("b8b done", &mixed)
+        );
+        assert!(!may_cover("job b done", &mixed));
+        assert!(may_cover("job done", &mixed), "of `job 7job done`");
     }
 }

@@ -1,15 +1,19 @@
 //! Granules: some thousand rows, as compressed columns behind a filter of their tokens.
 //! Format: docs/format/log-segment.md.
 
-use super::builder::{Bodies, Builder};
-use super::column::{Column, ColumnError, Strings, TEMPLATE, decode_ints, encode_ints};
+use super::builder::Builder;
+use super::cache::{COLUMNS, next_granule};
+use super::column::{ColumnError, Strings, TEMPLATE, decode_ints, encode_ints};
 use super::fuse;
+use super::stored::Stored;
 use super::text::{MIXED, NUMBER};
 use super::value::Value;
+pub use super::view::View;
 use crate::wire::varint::{Reader, put_uvarint, unzigzag, zigzag};
 use memmap2::Mmap;
+use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 const MAX_BLOCK_BYTES: usize = 1 << 30;
 
@@ -34,7 +38,7 @@ pub enum Kind {
     Attribute = 11,
 }
 
-const KINDS: [Kind; 12] = [
+pub(super) const KINDS: [Kind; 12] = [
     Kind::Times,
     Kind::Rows,
     Kind::Observed,
@@ -64,6 +68,8 @@ pub struct AttributeInfo {
     pub key: String,
     pub has_words: bool,
     pub has_prose: bool,
+    /// Its prose is whole numbers alone; false where that is not known.
+    pub is_whole_numbers: bool,
     block: usize,
 }
 
@@ -92,9 +98,22 @@ pub struct Corrupt {
     pub detail: String,
 }
 
+/// Its number among all granules of the process, and the columns of it that are in the cache.
+struct Cached {
+    number: u64,
+    blocks: usize,
+}
+
+impl Drop for Cached {
+    fn drop(&mut self) {
+        COLUMNS.forget(self.number, self.blocks);
+    }
+}
+
 /// A stored granule; columns are read when they are asked for.
 pub struct Granule {
     store: Store,
+    cached: Cached,
     pub rows: usize,
     pub min_ns: i64,
     pub max_ns: i64,
@@ -184,7 +203,9 @@ pub fn encode(builder: &Builder, level: i32) -> std::io::Result<Vec<u8>> {
         })?;
     }
     for attribute in &builder.attributes {
-        let flags = u8::from(attribute.has_words) | u8::from(attribute.has_prose) << 1;
+        let flags = u8::from(attribute.has_words)
+            | u8::from(attribute.has_prose) << 1
+            | u8::from(!attribute.has_texts) << 2;
         w.block(Kind::Attribute, Some((&attribute.key, flags)), |out| {
             attribute.column.encode(rows, out);
         })?;
@@ -257,6 +278,7 @@ impl Granule {
                     key: String::from_utf8_lossy(fields.bytes(length)?).into_owned(),
                     has_words: flags & 1 != 0,
                     has_prose: flags & 2 != 0,
+                    is_whole_numbers: flags & 4 != 0,
                     block: blocks.len(),
                 });
             }
@@ -269,8 +291,19 @@ impl Granule {
         if offset != bytes.len() || rows > MAX_BLOCK_BYTES {
             return Err(ColumnError("blocks do not fill the granule"));
         }
-        let store = Store::Memory(Arc::default());
-        Ok(Self { store, rows, min_ns, max_ns, first_row, last_row, filter, blocks, attributes })
+        let cached = Cached { number: next_granule(), blocks: blocks.len() };
+        Ok(Self {
+            store: Store::Memory(Arc::default()),
+            cached,
+            rows,
+            min_ns,
+            max_ns,
+            first_row,
+            last_row,
+            filter,
+            blocks,
+            attributes,
+        })
     }
 
     #[must_use]
@@ -290,11 +323,16 @@ impl Granule {
         fuse::may_contain(&self.store.bytes()[self.filter.clone()], hash)
     }
 
-    fn corrupt(&self, error: &ColumnError) -> Corrupt {
+    pub(super) fn corrupt(&self, error: &ColumnError) -> Corrupt {
         corrupt(&self.store, error.0)
     }
 
-    fn read_block(&self, block: &Block) -> Result<Vec<u8>, ColumnError> {
+    /// Calls `work` with a block's bytes.
+    fn with_block<T>(
+        &self,
+        block: &Block,
+        work: impl FnOnce(&[u8]) -> Result<T, ColumnError>,
+    ) -> Result<T, ColumnError> {
         let end = block.offset + block.stored_bytes;
         let packed = self.store.bytes().get(block.offset..end).ok_or(ColumnError("cut"))?;
         if crc32c::crc32c(packed) != block.checksum {
@@ -303,47 +341,49 @@ impl Granule {
         if block.size_bytes > MAX_BLOCK_BYTES {
             return Err(ColumnError("a block is too large"));
         }
-        let data = zstd::bulk::decompress(packed, block.size_bytes)
-            .map_err(|_| ColumnError("bad zstd stream"))?;
-        if data.len() == block.size_bytes { Ok(data) } else { Err(ColumnError("wrong size")) }
+        unpack(packed, block.size_bytes, work)
     }
 
-    fn block(&self, kind: Kind) -> Option<&Block> {
-        self.blocks.iter().find(|block| block.kind == kind)
+    fn block(&self, kind: Kind) -> Option<usize> {
+        self.blocks.iter().position(|block| block.kind == kind)
     }
 
-    fn read_ints(&self, kind: Kind) -> Result<Vec<i64>, ColumnError> {
-        let block = self.block(kind).ok_or(ColumnError("a column is missing"))?;
-        let data = self.read_block(block)?;
-        decode_ints(&mut Reader::new(&data), self.rows)
+    pub(super) fn read_ints(&self, kind: Kind) -> Result<Vec<i64>, ColumnError> {
+        let index = self.block(kind).ok_or(ColumnError("a column is missing"))?;
+        self.with_block(&self.blocks[index], |data| decode_ints(&mut Reader::new(data), self.rows))
     }
 
-    fn read_column(&self, block: Option<&Block>) -> Result<Column, ColumnError> {
-        let Some(block) = block else { return Ok(Column::default()) };
-        let data = self.read_block(block)?;
-        Column::decode(&mut Reader::new(&data), self.rows)
-    }
-
-    fn read_variables(&self, column: &Column) -> Result<Bodies, ColumnError> {
-        let values = column.values();
-        let mut counts = vec![0; values.len()];
-        column.ids().iter().filter(|id| **id > 0).for_each(|id| counts[*id as usize - 1] += 1);
-        let data = match self.block(Kind::Variables) {
-            Some(block) => self.read_block(block)?,
-            None => Vec::new(),
-        };
-        let mut input = Reader::new(&data);
-        let mut variables = Vec::with_capacity(values.len());
-        for (id, count) in counts.iter().enumerate() {
-            let holes = if values.tag(id) == TEMPLATE {
-                memchr::memchr2_iter(NUMBER, MIXED, values.bytes(id)).count()
-            } else {
-                0
-            };
-            let columns = (0..holes).map(|_| Strings::decode(&mut input, *count));
-            variables.push(columns.collect::<Result<Vec<_>, _>>()?);
+    /// A column that every granule may have.
+    pub(super) fn read_column(&self, kind: Kind) -> Result<Arc<Stored>, ColumnError> {
+        match self.block(kind) {
+            Some(index) => self.read_cached(index),
+            None => Ok(Arc::default()),
         }
-        Ok(Bodies { column: column.clone(), variables })
+    }
+
+    /// The column of the n-th attribute.
+    pub(super) fn read_attribute(&self, index: usize) -> Result<Arc<Stored>, ColumnError> {
+        self.read_cached(self.attributes[index].block)
+    }
+
+    fn read_cached(&self, index: usize) -> Result<Arc<Stored>, ColumnError> {
+        if let Some(column) = COLUMNS.get(self.cached.number, index) {
+            return Ok(column);
+        }
+        let column = self.with_block(&self.blocks[index], |data| {
+            Stored::decode(&mut Reader::new(data), self.rows)
+        })?;
+        let column = Arc::new(column);
+        COLUMNS.put(self.cached.number, index, &column);
+        Ok(column)
+    }
+
+    /// By value of the bodies' column: a list for each hole, with an entry for each row.
+    pub(super) fn read_variables(&self, column: &Stored) -> Result<Vec<Vec<Strings>>, ColumnError> {
+        let Some(index) = self.block(Kind::Variables) else {
+            return decode_variables(&[], column);
+        };
+        self.with_block(&self.blocks[index], |data| decode_variables(data, column))
     }
 
     /// Checks every block.
@@ -352,10 +392,67 @@ impl Granule {
     /// The first damage.
     pub fn verify(&self) -> Result<(), Corrupt> {
         for block in &self.blocks {
-            self.read_block(block).map_err(|e| self.corrupt(&e))?;
+            self.with_block(block, |_| Ok(())).map_err(|e| self.corrupt(&e))?;
         }
         Ok(())
     }
+}
+
+/// What threads read blocks with. Blocks of more than this are rare, and their memory is not kept.
+const KEPT_BYTES: usize = 1 << 20;
+
+thread_local! {
+    static UNPACKER: RefCell<Option<Unpacker>> = const { RefCell::new(None) };
+}
+
+struct Unpacker {
+    context: zstd::bulk::Decompressor<'static>,
+    data: Vec<u8>,
+}
+
+/// Calls `work` with what a zstd frame has, which must be so many bytes.
+fn unpack<T>(
+    packed: &[u8],
+    size_bytes: usize,
+    work: impl FnOnce(&[u8]) -> Result<T, ColumnError>,
+) -> Result<T, ColumnError> {
+    // Making the context and its memory anew takes longer than most blocks do.
+    let mut unpacker = match UNPACKER.with_borrow_mut(Option::take) {
+        Some(unpacker) => unpacker,
+        None => {
+            let context = zstd::bulk::Decompressor::new();
+            let context = context.map_err(|_| ColumnError("no memory for a zstd stream"))?;
+            Unpacker { context, data: Vec::new() }
+        }
+    };
+    unpacker.data.clear();
+    unpacker.data.reserve(size_bytes);
+    let unpacked = unpacker.context.decompress_to_buffer(packed, &mut unpacker.data);
+    let result = match unpacked {
+        Ok(size) if size == size_bytes => work(&unpacker.data),
+        Ok(_) => Err(ColumnError("wrong size")),
+        Err(_) => Err(ColumnError("bad zstd stream")),
+    };
+    if unpacker.data.capacity() <= KEPT_BYTES {
+        UNPACKER.set(Some(unpacker));
+    }
+    result
+}
+
+fn decode_variables(data: &[u8], column: &Stored) -> Result<Vec<Vec<Strings>>, ColumnError> {
+    let values = column.values();
+    let mut input = Reader::new(data);
+    let mut variables = Vec::with_capacity(values.len());
+    for id in 0..values.len() {
+        let holes = if values.tag(id) == TEMPLATE {
+            memchr::memchr2_iter(NUMBER, MIXED, values.bytes(id)).count()
+        } else {
+            0
+        };
+        let columns = (0..holes).map(|_| Strings::decode(&mut input, column.count_of(id)));
+        variables.push(columns.collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(variables)
 }
 
 fn corrupt(store: &Store, detail: &str) -> Corrupt {
@@ -364,116 +461,6 @@ fn corrupt(store: &Store, detail: &str) -> Corrupt {
         Store::File { path, .. } => path.display().to_string(),
     };
     Corrupt { path, detail: detail.to_owned() }
-}
-
-/// A granule with the columns that have been asked for, for one search.
-pub struct View {
-    pub granule: Arc<Granule>,
-    times: OnceLock<Vec<i64>>,
-    rows: OnceLock<Vec<i64>>,
-    observed: OnceLock<Vec<i64>>,
-    columns: [OnceLock<Column>; KINDS.len()],
-    bodies: OnceLock<(Bodies, Vec<u32>)>,
-    attributes: Vec<OnceLock<Column>>,
-}
-
-impl View {
-    #[must_use]
-    pub fn new(granule: Arc<Granule>) -> Self {
-        let attributes = granule.attributes.iter().map(|_| OnceLock::new()).collect();
-        Self {
-            granule,
-            times: OnceLock::new(),
-            rows: OnceLock::new(),
-            observed: OnceLock::new(),
-            columns: Default::default(),
-            bodies: OnceLock::new(),
-            attributes,
-        }
-    }
-
-    fn once<'a, T>(
-        &self,
-        cell: &'a OnceLock<T>,
-        read: impl FnOnce() -> Result<T, ColumnError>,
-    ) -> Result<&'a T, Corrupt> {
-        if let Some(value) = cell.get() {
-            return Ok(value);
-        }
-        let value = read().map_err(|e| self.granule.corrupt(&e))?;
-        Ok(cell.get_or_init(|| value))
-    }
-
-    /// # Errors
-    /// The column is damaged; so in what follows.
-    pub fn times(&self) -> Result<&[i64], Corrupt> {
-        Ok(self.once(&self.times, || self.granule.read_ints(Kind::Times))?)
-    }
-
-    pub fn rows(&self) -> Result<&[i64], Corrupt> {
-        Ok(self.once(&self.rows, || self.granule.read_ints(Kind::Rows))?)
-    }
-
-    pub fn observed(&self) -> Result<&[i64], Corrupt> {
-        let times = self.times()?;
-        Ok(self.once(&self.observed, || {
-            let mut observed = self.granule.read_ints(Kind::Observed)?;
-            observed.iter_mut().zip(times).for_each(|(o, t)| *o = o.wrapping_add(*t));
-            Ok(observed)
-        })?)
-    }
-
-    /// A column that every granule may have.
-    pub fn column(&self, kind: Kind) -> Result<&Column, Corrupt> {
-        let granule = &self.granule;
-        self.once(&self.columns[kind as usize], || granule.read_column(granule.block(kind)))
-    }
-
-    /// The column of the n-th attribute.
-    pub fn attribute(&self, index: usize) -> Result<&Column, Corrupt> {
-        let granule = &self.granule;
-        let block = granule.attributes[index].block;
-        self.once(&self.attributes[index], || granule.read_column(granule.blocks.get(block)))
-    }
-
-    /// Bodies, and for each row which it is of those with its template.
-    pub fn bodies(&self) -> Result<&(Bodies, Vec<u32>), Corrupt> {
-        let column = self.column(Kind::Body)?;
-        self.once(&self.bodies, || {
-            let mut counts = vec![0; column.values().len()];
-            let ordinals = (0..self.granule.rows).map(|row| {
-                let Some(id) = column.id(row) else { return 0 };
-                counts[id] += 1;
-                counts[id] - 1
-            });
-            let ordinals = ordinals.collect();
-            Ok((self.granule.read_variables(column)?, ordinals))
-        })
-    }
-
-    /// Reads every column.
-    pub fn load(&self) -> Result<(), Corrupt> {
-        KINDS[Kind::Severity as usize..Kind::Variables as usize]
-            .iter()
-            .chain(&[Kind::Rest])
-            .try_for_each(|kind| self.column(*kind).map(drop))?;
-        (0..self.attributes.len()).try_for_each(|index| self.attribute(index).map(drop))?;
-        self.bodies()?;
-        self.rows()?;
-        self.observed().map(drop)
-    }
-
-    /// A row's body; a template is filled in, into `buffer`.
-    pub fn body<'a>(&'a self, row: usize, buffer: &'a mut Vec<u8>) -> Result<Value<'a>, Corrupt> {
-        let (bodies, ordinals) = self.bodies()?;
-        let Some(id) = bodies.column.id(row) else { return Ok(Value::Null) };
-        let values = bodies.column.values();
-        if values.tag(id) != TEMPLATE {
-            return Ok(values.get(id));
-        }
-        fill(values.bytes(id), &bodies.variables[id], ordinals[row] as usize, buffer);
-        Ok(Value::Text(buffer))
-    }
 }
 
 /// Puts the variables of one body into its template.

@@ -2,11 +2,13 @@
 pub mod arrived;
 pub mod bits;
 pub mod builder;
+pub mod cache;
 pub mod column;
 pub mod drain;
 pub mod drain_file;
 pub mod drain_merge;
 pub mod eval;
+pub mod expression;
 pub mod fuse;
 pub mod granule;
 pub mod grouping;
@@ -21,8 +23,11 @@ pub mod resources;
 pub mod search;
 pub mod seen;
 pub mod segment;
+pub mod selected;
+pub mod stored;
 pub mod text;
 pub mod value;
+pub mod view;
 
 mod patterns_python;
 mod python;

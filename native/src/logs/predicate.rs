@@ -1,8 +1,8 @@
 //! What a search asks of a record: `obsd/model/log_predicate.py` has the rules.
 
-use super::text::{lower, tokens};
+use super::expression::Pattern;
+use super::text::{has_digit, lower, tokens};
 use super::value::Value;
-use regex::Regex;
 use std::cmp::Ordering;
 
 #[derive(Debug, Clone)]
@@ -32,6 +32,49 @@ pub enum Field {
     InBody(String),
     /// An attribute, or else of the resource.
     Named(String),
+}
+
+impl Predicate {
+    /// The same, the parts that cost least first.
+    #[must_use]
+    pub fn arranged(self) -> Self {
+        let arrange = |of: Vec<Self>| {
+            let mut of: Vec<Self> = of.into_iter().map(Self::arranged).collect();
+            of.sort_by_key(Self::cost);
+            of
+        };
+        match self {
+            Self::And(of) => Self::And(arrange(of)),
+            Self::Or(of) => Self::Or(arrange(of)),
+            Self::Not(of) => Self::Not(Box::new(of.arranged())),
+            other => other,
+        }
+    }
+
+    /// Least of what the heads and dictionaries of granules tell, most of what rows do.
+    fn cost(&self) -> u8 {
+        match self {
+            Self::Everything | Self::Rows(..) => 0,
+            Self::And(of) | Self::Or(of) => of.iter().map(Self::cost).max().unwrap_or(0),
+            Self::Not(of) => of.cost(),
+            Self::Level(_) | Self::Test(Field::Service, _) => 1,
+            Self::Test(Field::Time, _) => 3,
+            Self::Test(Field::Prose | Field::Body, test) => match test {
+                Test::Token(token) if !has_digit(token) => 2,
+                Test::Phrase(phrase) if !phrase.iter().any(|token| has_digit(token)) => 2,
+                Test::Token(_) | Test::Phrase(_) => 4,
+                Test::Substring(_) | Test::Prefix(_) => 5,
+                _ => 6,
+            },
+            Self::Test(..) => 2,
+        }
+    }
+
+    /// Whether it is of use to know which rows are still in question.
+    #[must_use]
+    pub fn looks_at_rows(&self) -> bool {
+        self.cost() > 3
+    }
 }
 
 impl Field {
@@ -65,22 +108,42 @@ pub enum Bound {
 pub enum Test {
     Token(String),
     Phrase(Vec<String>),
-    Substring(String),
+    Substring(Part),
     Prefix(String),
     /// Matches a token or value in lower case from end to end.
-    Wildcard(Regex),
-    Regex(Regex),
+    Wildcard(Pattern),
+    Regex(Pattern),
     Equals(String, Option<Bound>),
     /// Between these, and whether they are included.
     Range(Option<(Bound, bool)>, Option<(Bound, bool)>),
     Exists,
 }
 
+/// A text to find in others.
+#[derive(Debug, Clone)]
+pub struct Part {
+    text: String,
+    finder: Box<memchr::memmem::Finder<'static>>,
+}
+
+impl Part {
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        let finder = memchr::memmem::Finder::new(text.as_bytes()).into_owned();
+        Self { text, finder: Box::new(finder) }
+    }
+
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// The regular expression of a wildcard pattern, from end to end.
 ///
 /// # Errors
 /// The pattern is too large.
-pub fn wildcard(pattern: &str) -> Result<Regex, regex::Error> {
+pub fn wildcard(pattern: &str) -> Result<Pattern, regex::Error> {
     let mut out = String::from("(?s)^");
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
@@ -92,7 +155,7 @@ pub fn wildcard(pattern: &str) -> Result<Regex, regex::Error> {
         }
     }
     out.push('$');
-    Regex::new(&out)
+    Pattern::new(&out)
 }
 
 /// A decimal number, as a bound.
@@ -170,6 +233,31 @@ fn has_phrase(text: &str, phrase: &[String]) -> bool {
 }
 
 impl Test {
+    /// Whether a text passes only if one of its tokens has no digit.
+    #[must_use]
+    pub fn needs_words(&self) -> bool {
+        match self {
+            Self::Token(token) => !has_digit(token),
+            Self::Phrase(phrase) => phrase.iter().any(|token| !has_digit(token)),
+            _ => false,
+        }
+    }
+
+    /// Whether no text passes that is a whole number.
+    #[must_use]
+    pub fn needs_texts(&self) -> bool {
+        let numeric = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        match self {
+            Self::Token(text) | Self::Prefix(text) => !numeric(text),
+            Self::Phrase(phrase) => !phrase.iter().all(|token| numeric(token)),
+            Self::Substring(part) => !numeric(&part.text),
+            Self::Wildcard(pattern) | Self::Regex(pattern) => {
+                !pattern.may_match(|literal| numeric(literal))
+            }
+            Self::Equals(..) | Self::Range(..) | Self::Exists => false,
+        }
+    }
+
     /// Whether a text passes; in prose, words count.
     #[must_use]
     pub fn text(&self, text: &str, prose: bool) -> bool {
@@ -184,9 +272,7 @@ impl Test {
         match self {
             Self::Token(token) => tokens(&lowered).any(|t| t == token),
             Self::Phrase(phrase) => has_phrase(&lowered, phrase),
-            Self::Substring(part) => {
-                memchr::memmem::find(lowered.as_bytes(), part.as_bytes()).is_some()
-            }
+            Self::Substring(part) => part.finder.find(lowered.as_bytes()).is_some(),
             Self::Prefix(start) if prose => tokens(&lowered).any(|t| t.starts_with(start)),
             Self::Prefix(start) => lowered.starts_with(start),
             Self::Wildcard(regex) if prose => tokens(&lowered).any(|t| regex.is_match(t)),
@@ -209,6 +295,8 @@ impl Test {
             {
                 true
             }
+            // Of another whole number the text is another one, too.
+            (Self::Equals(_, Some(_)), Value::Int(_)) => false,
             _ => value.text().is_some_and(|text| self.text(&text, false)),
         }
     }

@@ -1,6 +1,7 @@
 //! The Python face of the log engine's kernels.
 
 use super::arrived::arrived;
+use super::cache::COLUMNS;
 use super::granule::{Corrupt, Granule, View};
 use super::grouping::Weight;
 use super::memtable::Memtable;
@@ -353,7 +354,7 @@ impl Search {
             Source::Segment(segment) => Opened::Segment(Arc::clone(&segment.0)),
             Source::Memtable(memtable) => Opened::Memtable(Arc::clone(&memtable.0)),
         };
-        let query = Query { predicate: predicate(of)?, start_ns, end_ns };
+        let query = Query { predicate: predicate(of)?.arranged(), start_ns, end_ns };
         Ok(Self { sources: sources.into_iter().map(open).collect(), query })
     }
 
@@ -527,6 +528,18 @@ fn log_resources<'py>(
         .collect()
 }
 
+/// Says how much memory the columns may take that searches have read lately.
+#[pyfunction]
+fn bound_log_columns(py: Python<'_>, max_bytes: usize) {
+    py.detach(|| COLUMNS.bound(max_bytes));
+}
+
+/// What they take.
+#[pyfunction]
+fn log_columns_bytes(py: Python<'_>) -> usize {
+    py.detach(|| COLUMNS.size_bytes())
+}
+
 /// Adds the log engine's classes and functions to `obsd._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyLogBatch>()?;
@@ -537,6 +550,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     super::patterns_python::register(m)?;
     m.add_function(wrap_pyfunction!(merge_log_segments, m)?)?;
     m.add_function(wrap_pyfunction!(erase_log_records, m)?)?;
+    m.add_function(wrap_pyfunction!(bound_log_columns, m)?)?;
+    m.add_function(wrap_pyfunction!(log_columns_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(log_page, m)?)?;
     m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;

@@ -1,14 +1,11 @@
 //! Predicates from the tuples that `obsd/logindex/predicates.py` makes of them.
 
+use super::expression::Pattern;
 use super::levels::level_number;
-use super::predicate::{Bound, Field, Predicate, Test, parse_number, wildcard};
+use super::predicate::{Bound, Field, Part, Predicate, Test, parse_number, wildcard};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyTuple};
-use regex::RegexBuilder;
-
-/// Compiled regular expressions may take so much memory.
-const REGEX_BYTES: usize = 4 << 20;
 
 fn invalid(what: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(what.to_string())
@@ -72,14 +69,10 @@ fn test(kind: &str, tuple: &pyo3::Bound<'_, PyTuple>) -> PyResult<Test> {
     Ok(match kind {
         "token" => Test::Token(text()?),
         "phrase" => Test::Phrase(tuple.get_item(2)?.extract()?),
-        "substring" => Test::Substring(text()?),
+        "substring" => Test::Substring(Part::new(text()?)),
         "prefix" => Test::Prefix(text()?),
         "wildcard" => Test::Wildcard(wildcard(&text()?).map_err(invalid)?),
-        "regex" => {
-            let mut builder = RegexBuilder::new(&text()?);
-            let builder = builder.size_limit(REGEX_BYTES).dot_matches_new_line(true);
-            Test::Regex(builder.build().map_err(invalid)?)
-        }
+        "regex" => Test::Regex(Pattern::new(&text()?).map_err(invalid)?),
         "equals" => {
             let value = text()?;
             let number = parse_number(&value);

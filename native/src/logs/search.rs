@@ -1,19 +1,24 @@
 //! Searches over granules: counts and pages, histograms, values of fields.
 
 use super::bits::Bits;
-use super::eval::{matching, may_match};
+use super::eval::{may_match, select};
 use super::granule::{Corrupt, Granule, View};
 use super::grouping::{Groups, Texts, Weight, body_bytes};
 use super::predicate::{Field, Predicate};
+use super::selected::Selected;
 use super::value::map;
 use hashbrown::HashMap;
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Granules between two looks at whether the search may go on.
 const WAVE: usize = 64;
+
+/// Granules that are looked at sooner than other threads are woken.
+const ALONE: usize = 2;
 
 /// Groups that a result may have.
 pub const MAX_GROUPS: usize = 100_000;
@@ -72,18 +77,26 @@ impl Query {
         granules.into_iter().filter(overlaps).collect()
     }
 
-    /// The rows of a granule that match; `None` where none does.
-    pub(super) fn rows(&self, granule: &Arc<Granule>) -> Result<Option<(View, Bits)>, Corrupt> {
+    /// The rows of a granule that match.
+    fn selected<'v>(&self, view: &'v View) -> Result<Selected<'v>, Corrupt> {
+        let granule = &view.granule;
         if !may_match(&self.predicate, granule) {
-            return Ok(None);
+            return Ok(Selected::None);
         }
+        let selected = select(&self.predicate, view, None)?;
+        let is_inside = granule.min_ns >= self.start_ns && granule.max_ns < self.end_ns;
+        if is_inside || matches!(selected, Selected::None) {
+            return Ok(selected);
+        }
+        let times = view.times()?;
+        let inside = |row: usize| (self.start_ns..self.end_ns).contains(&times[row]);
+        Ok(selected.and(Selected::of_bits(Bits::of(granule.rows, inside)), granule.rows))
+    }
+
+    /// The same with their places; `None` where none does.
+    pub(super) fn rows(&self, granule: &Arc<Granule>) -> Result<Option<(View, Bits)>, Corrupt> {
         let view = View::new(Arc::clone(granule));
-        let mut bits = matching(&self.predicate, &view)?;
-        if (granule.min_ns < self.start_ns || granule.max_ns >= self.end_ns) && !bits.is_empty() {
-            let times = view.times()?;
-            let inside = |row: usize| (self.start_ns..self.end_ns).contains(&times[row]);
-            bits.and(&Bits::of(granule.rows, inside));
-        }
+        let bits = self.selected(&view)?.into_bits(granule.rows);
         Ok((!bits.is_empty()).then_some((view, bits)))
     }
 
@@ -92,22 +105,15 @@ impl Query {
     pub(super) fn each<T: Send, E>(
         &self,
         granules: &[Arc<Granule>],
-        mut check: impl FnMut() -> Result<(), E>,
+        check: impl FnMut() -> Result<(), E>,
         work: impl Fn(&View, &Bits) -> Result<T, Corrupt> + Sync,
-        mut merge: impl FnMut(T) -> Result<(), SearchError<E>>,
+        merge: impl FnMut(T) -> Result<(), SearchError<E>>,
     ) -> Result<(), SearchError<E>> {
-        for wave in granules.chunks(WAVE) {
-            check().map_err(SearchError::Stopped)?;
-            let found: Vec<Option<T>> = wave
-                .par_iter()
-                .map(|granule| {
-                    let rows = self.rows(granule)?;
-                    rows.map(|(view, bits)| work(&view, &bits)).transpose()
-                })
-                .collect::<Result<_, Corrupt>>()?;
-            found.into_iter().flatten().try_for_each(&mut merge)?;
-        }
-        Ok(())
+        let of_granule = |granule: &Arc<Granule>| {
+            let rows = self.rows(granule)?;
+            rows.map(|(view, bits)| work(&view, &bits)).transpose()
+        };
+        each_of(granules, check, of_granule, merge)
     }
 
     /// How many records match, and the page of them that is asked for.
@@ -121,21 +127,50 @@ impl Query {
         check: impl FnMut() -> Result<(), E>,
     ) -> Result<(u64, Vec<Hit>), SearchError<E>> {
         let mut granules = self.candidates(granules);
+        // The filter is asked here, so that of many granules the few are left for other threads.
+        granules.retain(|granule| may_match(&self.predicate, granule));
         if page.newest_first {
             granules.sort_by_key(|g| std::cmp::Reverse((g.max_ns, g.last_row)));
         } else {
             granules.sort_by_key(|g| (g.min_ns, g.first_row));
         }
         let (mut total, mut found) = (0, Vec::new());
-        let keep = |view: &View, bits: &Bits| {
-            Ok((bits.count(), (Arc::clone(&view.granule), bits.clone())))
+        let count = |granule: &Arc<Granule>| {
+            let count = self.selected(&View::new(Arc::clone(granule)))?.count(granule.rows);
+            Ok((count > 0).then(|| (count, Arc::clone(granule))))
         };
-        self.each(&granules, check, keep, |(count, rows)| {
+        each_of(&granules, check, count, |(count, granule)| {
             total += count as u64;
-            found.push(rows);
+            found.push(granule);
             Ok(())
         })?;
-        Ok((total, page.choose(found)?))
+        Ok((total, self.choose(page, found)?))
+    }
+
+    /// The first records in order, of granules in order of what could come first in them. Few are
+    /// looked at, so that it costs less to find their rows again than to keep those of all.
+    fn choose(&self, page: &PageSpec, found: Vec<Arc<Granule>>) -> Result<Vec<Hit>, Corrupt> {
+        let mut hits: Vec<Hit> = Vec::new();
+        for granule in found {
+            let (first, last) = page.ends(&granule);
+            let full = hits.len() >= page.limit;
+            if full && hits.last().is_none_or(|last| !page.before(&first, &last.key)) {
+                break;
+            }
+            if page.after.is_some_and(|after| !page.before(&after, &last)) {
+                continue;
+            }
+            let Some((view, rows)) = self.rows(&granule)? else { continue };
+            let (times, numbers) = (view.times()?, view.rows()?);
+            let keys = rows.iter().map(|row| ((times[row], numbers[row]), row));
+            let behind = |key: &Key| page.after.is_none_or(|after| page.before(&after, key));
+            let own = page.first(keys.filter(|(key, _)| behind(key)).collect());
+            let hit = |(key, row)| Hit { key, granule: Arc::clone(&granule), row };
+            hits.extend(own.into_iter().map(hit));
+            hits.sort_by(|a, b| page.order(&a.key, &b.key));
+            hits.truncate(page.limit);
+        }
+        Ok(hits)
     }
 
     /// Counts by the texts of some fields, and by step; records without a field are of "".
@@ -309,49 +344,48 @@ fn count_names(view: &View, bits: &Bits) -> Result<Vec<(String, u64)>, Corrupt> 
 }
 
 impl PageSpec {
-    /// The first records in order, of granules in order of what could come first in them.
-    fn choose(&self, found: Vec<(Arc<Granule>, Bits)>) -> Result<Vec<Hit>, Corrupt> {
-        let mut hits: Vec<Hit> = Vec::new();
-        let before = |a: &Key, b: &Key| if self.newest_first { a > b } else { a < b };
-        for (granule, bits) in found {
-            let first = if self.newest_first {
-                (granule.max_ns, i64::MAX)
-            } else {
-                (granule.min_ns, i64::MIN)
-            };
-            let full = hits.len() >= self.limit;
-            if full && hits.last().is_none_or(|last| !before(&first, &last.key)) {
-                break;
-            }
-            let last = if self.newest_first {
-                (granule.min_ns, i64::MIN)
-            } else {
-                (granule.max_ns, i64::MAX)
-            };
-            if self.after.is_some_and(|after| !before(&after, &last)) {
-                continue;
-            }
-            let view = View::new(granule);
-            let (times, rows) = (view.times()?, view.rows()?);
-            let keys = bits.iter().map(|row| ((times[row], rows[row]), row));
-            let behind = |key: &Key| self.after.is_none_or(|after| before(&after, key));
-            let mut own: Vec<(Key, usize)> = keys.filter(|(key, _)| behind(key)).collect();
-            if self.newest_first {
-                own.sort_unstable_by_key(|(key, _)| std::cmp::Reverse(*key));
-            } else {
-                own.sort_unstable_by_key(|(key, _)| *key);
-            }
-            own.truncate(self.limit);
-            let granule = &view.granule;
-            let hit = |(key, row)| Hit { key, granule: Arc::clone(granule), row };
-            hits.extend(own.into_iter().map(hit));
-            if self.newest_first {
-                hits.sort_by_key(|hit| std::cmp::Reverse(hit.key));
-            } else {
-                hits.sort_by_key(|hit| hit.key);
-            }
-            hits.truncate(self.limit);
-        }
-        Ok(hits)
+    fn order(&self, a: &Key, b: &Key) -> Ordering {
+        if self.newest_first { b.cmp(a) } else { a.cmp(b) }
     }
+
+    fn before(&self, a: &Key, b: &Key) -> bool {
+        self.order(a, b) == Ordering::Less
+    }
+
+    /// Before which, and behind which, no record of a granule comes.
+    fn ends(&self, granule: &Granule) -> (Key, Key) {
+        let (low, high) = ((granule.min_ns, i64::MIN), (granule.max_ns, i64::MAX));
+        if self.newest_first { (high, low) } else { (low, high) }
+    }
+
+    /// As many of these as a page has, the first ones.
+    fn first(&self, mut rows: Vec<(Key, usize)>) -> Vec<(Key, usize)> {
+        if rows.len() > self.limit && self.limit > 0 {
+            rows.select_nth_unstable_by(self.limit - 1, |(a, _), (b, _)| self.order(a, b));
+        }
+        rows.truncate(self.limit);
+        rows
+    }
+}
+
+/// Calls `work` with each granule, in parallel, and `merge` with what it gives; `check` between
+/// waves.
+fn each_of<T: Send, E>(
+    granules: &[Arc<Granule>],
+    mut check: impl FnMut() -> Result<(), E>,
+    work: impl Fn(&Arc<Granule>) -> Result<Option<T>, Corrupt> + Sync,
+    mut merge: impl FnMut(T) -> Result<(), SearchError<E>>,
+) -> Result<(), SearchError<E>> {
+    for wave in granules.chunks(WAVE) {
+        check().map_err(SearchError::Stopped)?;
+        if wave.len() <= ALONE {
+            for granule in wave {
+                work(granule)?.map_or(Ok(()), &mut merge)?;
+            }
+            continue;
+        }
+        let found: Vec<Option<T>> = wave.par_iter().map(&work).collect::<Result<_, Corrupt>>()?;
+        found.into_iter().flatten().try_for_each(&mut merge)?;
+    }
+    Ok(())
 }

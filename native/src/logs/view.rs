@@ -1,0 +1,126 @@
+//! A granule with the columns that have been asked for, for one search.
+
+use super::column::{ColumnError, Strings, TEMPLATE};
+use super::granule::{Corrupt, Granule, KINDS, Kind, fill};
+use super::stored::Stored;
+use super::value::Value;
+use std::sync::{Arc, OnceLock};
+
+/// Bodies: templates, or whole values, and the variables of each template.
+pub struct StoredBodies {
+    pub column: Arc<Stored>,
+    /// By value of the column: a list for each hole, with an entry for each row, in sequence.
+    pub variables: Vec<Vec<Strings>>,
+}
+
+/// A granule with the columns that have been asked for, for one search.
+pub struct View {
+    pub granule: Arc<Granule>,
+    times: OnceLock<Vec<i64>>,
+    rows: OnceLock<Vec<i64>>,
+    observed: OnceLock<Vec<i64>>,
+    columns: [OnceLock<Arc<Stored>>; KINDS.len()],
+    bodies: OnceLock<(StoredBodies, Vec<u32>)>,
+    attributes: Vec<OnceLock<Arc<Stored>>>,
+}
+
+impl View {
+    #[must_use]
+    pub fn new(granule: Arc<Granule>) -> Self {
+        let attributes = granule.attributes.iter().map(|_| OnceLock::new()).collect();
+        Self {
+            granule,
+            times: OnceLock::new(),
+            rows: OnceLock::new(),
+            observed: OnceLock::new(),
+            columns: Default::default(),
+            bodies: OnceLock::new(),
+            attributes,
+        }
+    }
+
+    fn once<'a, T>(
+        &self,
+        cell: &'a OnceLock<T>,
+        read: impl FnOnce() -> Result<T, ColumnError>,
+    ) -> Result<&'a T, Corrupt> {
+        if let Some(value) = cell.get() {
+            return Ok(value);
+        }
+        let value = read().map_err(|e| self.granule.corrupt(&e))?;
+        Ok(cell.get_or_init(|| value))
+    }
+
+    /// # Errors
+    /// The column is damaged; so in what follows.
+    pub fn times(&self) -> Result<&[i64], Corrupt> {
+        Ok(self.once(&self.times, || self.granule.read_ints(Kind::Times))?)
+    }
+
+    pub fn rows(&self) -> Result<&[i64], Corrupt> {
+        Ok(self.once(&self.rows, || self.granule.read_ints(Kind::Rows))?)
+    }
+
+    pub fn observed(&self) -> Result<&[i64], Corrupt> {
+        let times = self.times()?;
+        Ok(self.once(&self.observed, || {
+            let mut observed = self.granule.read_ints(Kind::Observed)?;
+            observed.iter_mut().zip(times).for_each(|(o, t)| *o = o.wrapping_add(*t));
+            Ok(observed)
+        })?)
+    }
+
+    /// A column that every granule may have.
+    pub fn column(&self, kind: Kind) -> Result<&Stored, Corrupt> {
+        Ok(self.shared(kind)?)
+    }
+
+    fn shared(&self, kind: Kind) -> Result<&Arc<Stored>, Corrupt> {
+        self.once(&self.columns[kind as usize], || self.granule.read_column(kind))
+    }
+
+    /// The column of the n-th attribute.
+    pub fn attribute(&self, index: usize) -> Result<&Stored, Corrupt> {
+        Ok(self.once(&self.attributes[index], || self.granule.read_attribute(index))?)
+    }
+
+    /// Bodies, and for each row which it is of those with its template.
+    pub fn bodies(&self) -> Result<&(StoredBodies, Vec<u32>), Corrupt> {
+        let column = self.shared(Kind::Body)?;
+        self.once(&self.bodies, || {
+            let mut counts = vec![0; column.values().len()];
+            let ordinals = (0..self.granule.rows).map(|row| {
+                let Some(id) = column.id(row) else { return 0 };
+                counts[id] += 1;
+                counts[id] - 1
+            });
+            let ordinals = ordinals.collect();
+            let variables = self.granule.read_variables(column)?;
+            Ok((StoredBodies { column: Arc::clone(column), variables }, ordinals))
+        })
+    }
+
+    /// Reads every column.
+    pub fn load(&self) -> Result<(), Corrupt> {
+        KINDS[Kind::Severity as usize..Kind::Variables as usize]
+            .iter()
+            .chain(&[Kind::Rest])
+            .try_for_each(|kind| self.column(*kind).map(drop))?;
+        (0..self.attributes.len()).try_for_each(|index| self.attribute(index).map(drop))?;
+        self.bodies()?;
+        self.rows()?;
+        self.observed().map(drop)
+    }
+
+    /// A row's body; a template is filled in, into `buffer`.
+    pub fn body<'a>(&'a self, row: usize, buffer: &'a mut Vec<u8>) -> Result<Value<'a>, Corrupt> {
+        let (bodies, ordinals) = self.bodies()?;
+        let Some(id) = bodies.column.id(row) else { return Ok(Value::Null) };
+        let values = bodies.column.values();
+        if values.tag(id) != TEMPLATE {
+            return Ok(values.get(id));
+        }
+        fill(values.bytes(id), &bodies.variables[id], ordinals[row] as usize, buffer);
+        Ok(Value::Text(buffer))
+    }
+}
