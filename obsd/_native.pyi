@@ -34,6 +34,7 @@ __all__ = [
     "format_float",
     "log_arrived",
     "log_columns_bytes",
+    "log_entries",
     "log_histogram",
     "log_page",
     "log_pattern_values",
@@ -324,6 +325,15 @@ def log_page(
     after: tuple[int, int] | None,
     check: Callable[[], None],
 ) -> tuple[int, list[tuple[Any, ...]], tuple[int, int] | None]: ...
+def log_entries(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    limit: int,
+    newest_first: bool,
+    after: tuple[int, int] | None,
+    check: Callable[[], None],
+) -> tuple[int, bytes, tuple[int, int] | None]: ...
 def log_arrived(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

@@ -11,7 +11,6 @@ from aiohttp import web
 from obsd.api.auth import project_of
 from obsd.api.errors import ErrorRenderer, render_json
 from obsd.api.keys import LOGS
-from obsd.api.log_entry import log_entry
 from obsd.api.params import InvalidParameterError, Params, parse_duration_ms, read_params
 from obsd.api.relative_time import parse_time_or_relative_ns
 from obsd.services.log_aggregator import LogQuery
@@ -88,7 +87,7 @@ async def search(request: web.Request) -> web.Response:
     params = await read_params(request)
     logs = request.app[LOGS]
     asked = LogRange.of(params, logs.now_ns())
-    page = await logs.search_logs(
+    page = await logs.search_entries(
         project_of(request),
         asked.query,
         asked.start_ns,
@@ -99,7 +98,7 @@ async def search(request: web.Request) -> web.Response:
     )
     return _json(
         {
-            "logs": [log_entry(record) for record in page.records],
+            "logs": msgspec.Raw(page.entries),
             "total": page.total,
             "total_exact": page.total_exact,
             "next_cursor": page.next_cursor,

@@ -105,6 +105,16 @@ class LogPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntries:
+    """The same, its records as a list in JSON: docs/api/logs.md."""
+
+    entries: bytes
+    total: int
+    total_exact: bool
+    next_cursor: str | None
+
+
 @dataclass(slots=True)
 class _Work:
     """Background work since the start. Written under the flush lock and the merge lock."""
@@ -592,15 +602,39 @@ class LogEngine:
             BadInputError: the cursor is none of this engine's.
             QueryTimeoutError, QueryCanceledError: the budget says so.
         """
-        after = None if cursor is None else _parse_cursor(cursor)
+        after = _parse_cursor(cursor)
         encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
         total, rows, last = self._read(
             lambda sources: _native.log_page(
                 sources, encoded, span, limit, newest_first, after, budget.check
             )
         )
-        next_cursor = None if last is None else f"{last[0]}_{last[1]}"
-        return LogPage([LogRecord(*row) for row in rows], total, True, next_cursor)
+        return LogPage([LogRecord(*row) for row in rows], total, True, _cursor(last))
+
+    def search_entries(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        cursor: str | None,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+    ) -> LogEntries:
+        """The same page in JSON; one of more than 64 MiB has fewer records.
+
+        Raises:
+            BadInputError, QueryTimeoutError, QueryCanceledError: as `search`.
+        """
+        after = _parse_cursor(cursor)
+        encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
+        total, entries, last = self._read(
+            lambda sources: _native.log_entries(
+                sources, encoded, span, limit, newest_first, after, budget.check
+            )
+        )
+        return LogEntries(entries, total, True, _cursor(last))
 
     def last_row(self) -> int:
         """The number of the record that arrived last; -1 before the first."""
@@ -923,7 +957,13 @@ def _gone(predicate: Predicate, start_ns: int, end_ns: int, through_row: int) ->
     return ("and", [("rows", -1, through_row), inside, encode_predicate(predicate)])
 
 
-def _parse_cursor(cursor: str) -> tuple[int, int]:
+def _cursor(last: tuple[int, int] | None) -> str | None:
+    return None if last is None else f"{last[0]}_{last[1]}"
+
+
+def _parse_cursor(cursor: str | None) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
     time_ns, _, row = cursor.partition("_")
     try:
         place = int(time_ns), int(row)

@@ -25,6 +25,7 @@ class EmptyPage:
     """No record matches."""
 
     records: Sequence[LogRecord] = ()
+    entries: bytes = b"[]"
     total: int = 0
     total_exact: bool = True
     next_cursor: str | None = None
@@ -75,6 +76,19 @@ class AbsentLogs:
         budget: QueryBudget,
     ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
         return self.count_over_time(predicate, start_ns, end_ns, step_ns, by, budget)
+
+    def search_entries(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        cursor: str | None,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+    ) -> EmptyPage:
+        return EmptyPage()
 
     def count_over_time(
         self,

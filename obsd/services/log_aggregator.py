@@ -25,7 +25,7 @@ from obsd.services.absent_logs import AbsentLogs
 from obsd.services.log_deletions import LogDeletions
 from obsd.services.log_encoding import encode_logs
 from obsd.services.log_followers import Follower, FollowLimits, LogFollowers, Render
-from obsd.services.log_store import LogPage, LogStore, LogWriteOutcome, Weight
+from obsd.services.log_store import LogEntries, LogPage, LogStore, LogWriteOutcome, Weight
 from obsd.services.metrics_collector import Executors, QueryLimits
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
@@ -272,6 +272,26 @@ class LogAggregator:
         return await self.read(
             project_id,
             lambda store, budget: store.search(
+                predicate, start_ns, end_ns, limit, cursor, budget, newest_first=newest_first
+            ),
+        )
+
+    async def search_entries(
+        self,
+        project_id: str,
+        query: LogQuery,
+        start_ns: int,
+        end_ns: int,
+        limit: int = 100,
+        cursor: str | None = None,
+        *,
+        newest_first: bool = True,
+    ) -> LogEntries:
+        """The same as `search_logs`, the records in JSON."""
+        predicate = query.to_predicate(self.now_ns())
+        return await self.read(
+            project_id,
+            lambda store, budget: store.search_entries(
                 predicate, start_ns, end_ns, limit, cursor, budget, newest_first=newest_first
             ),
         )

@@ -55,6 +55,23 @@ class LogPage(Protocol):
         """Where the next page begins; None at the end."""
 
 
+class LogEntries(Protocol):
+    """One page of a search, its records as the product's API shows them."""
+
+    @property
+    def entries(self) -> bytes:
+        """A list in JSON; the form of its elements is in docs/api/logs.md."""
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def total_exact(self) -> bool: ...
+
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
 class LogArrivals(Protocol):
     """The records that came between two calls of `LogTail.take`."""
 
@@ -147,6 +164,19 @@ class LogStore(Protocol):
 
         `by` is of "service" and "level"; `keep` says of these what `predicate` does of records.
         """
+
+    def search_entries(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        cursor: str | None,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+    ) -> LogEntries:
+        """The same as `search`; a page whose records take too much memory has fewer of them."""
 
     def count_over_time(
         self,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from obsd.api.log_entry import log_entry
 from obsd.logindex.engine import LogEngine, Weight
 from obsd.logindex.options import LogOptions
 from obsd.model.budget import QueryBudget
@@ -123,6 +126,11 @@ predicates: st.SearchStrategy[Predicate] = st.recursive(
 )
 
 
+def in_json(records: list[LogRecord]) -> object:
+    """The records as the product's API shows them."""
+    return json.loads(msgspec.json.encode([log_entry(record) for record in records]))
+
+
 WEIGHTS: tuple[Weight, ...] = ("records", "bytes")
 
 
@@ -202,8 +210,12 @@ class EngineAgainstList(RuleBasedStateMachine):
         found: list[LogRecord] = []
         cursor = None
         while True:
-            page = self.engine.search(predicate, start, end, limit, cursor, QueryBudget())
+            asked = (predicate, start, end, limit, cursor)
+            page = self.engine.search(*asked, QueryBudget())
             assert page.total == len(wanted)
+            entries = self.engine.search_entries(*asked, QueryBudget())
+            assert (entries.total, entries.next_cursor) == (page.total, page.next_cursor)
+            assert json.loads(entries.entries) == in_json(page.records)
             found += page.records
             cursor = page.next_cursor
             if cursor is None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from obsd.api.log_entry import log_entry
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.model.log_deletion import LogDeletion
@@ -35,6 +37,14 @@ class Outcome:
 @dataclass
 class Page:
     records: list[LogRecord]
+    total: int
+    total_exact: bool
+    next_cursor: str | None
+
+
+@dataclass
+class EntriesPage:
+    entries: bytes
     total: int
     total_exact: bool
     next_cursor: str | None
@@ -182,6 +192,11 @@ class MemoryLogs:
         budget: QueryBudget,
     ) -> list[tuple[tuple[str, ...], Any]]:
         return self.count_over_time(predicate, start_ns, end_ns, step_ns, by, budget)
+
+    def search_entries(self, *asked: Any, **how: Any) -> EntriesPage:
+        page = self.search(*asked, **how)
+        entries = msgspec.json.encode([log_entry(record) for record in page.records])
+        return EntriesPage(entries, page.total, page.total_exact, page.next_cursor)
 
     def count_over_time(
         self,

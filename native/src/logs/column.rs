@@ -113,6 +113,25 @@ impl Strings {
         self.push(&digits[at..]);
     }
 
+    /// Goes past `count` strings.
+    ///
+    /// # Errors
+    /// They are not there.
+    pub fn skip(input: &mut Reader<'_>, count: usize) -> Result<(), ColumnError> {
+        let length = match input.array::<1>()?[0] {
+            0 => usize::try_from(input.uvarint()?).ok().and_then(|n| n.checked_mul(count)),
+            1 => Some(input.bytes(count)?.iter().map(|n| *n as usize).sum()),
+            2 => (0..count).try_fold(Some(0_usize), |sum, _| {
+                let length = usize::try_from(input.uvarint()?).ok();
+                Ok::<_, ColumnError>(sum.zip(length).and_then(|(a, b)| a.checked_add(b)))
+            })?,
+            3 => usize::try_from(input.uvarint()?).ok(),
+            _ => return Err(ColumnError("unknown kind of lengths")),
+        };
+        input.bytes(length.ok_or(ColumnError("lengths are too large"))?)?;
+        Ok(())
+    }
+
     /// Reads `count` strings.
     ///
     /// # Errors
@@ -463,6 +482,8 @@ mod tests {
             items.iter().for_each(|item| strings.push(item.as_bytes()));
             let mut out = Vec::new();
             strings.encode_variables(&mut out);
+            let mut past = Reader::new(&out);
+            prop_assert!(Strings::skip(&mut past, items.len()).is_ok() && past.is_empty());
             prop_assert_eq!(Strings::decode(&mut Reader::new(&out), items.len()), Ok(strings));
         }
 

@@ -2,7 +2,7 @@
 //! each once, and only where these do not decide, rows.
 
 use super::bits::Bits;
-use super::column::TEMPLATE;
+use super::column::{Strings, TEMPLATE};
 use super::granule::{Corrupt, Granule, Kind, View, fill};
 use super::levels::level_of;
 use super::predicate::{Bound, Field, Predicate, Test};
@@ -10,7 +10,6 @@ use super::selected::Selected;
 use super::stored::Stored;
 use super::text::{MIXED, NUMBER, has_digit, hash_token, lower, tokens};
 use super::value::{Value, lookup};
-use super::view::StoredBodies;
 
 /// False when no row of the granule can match.
 #[must_use]
@@ -343,12 +342,14 @@ fn bodies<'v>(view: &'v View, test: &Test, within: Option<&Bits>) -> Result<Sele
     if look.is_empty() {
         return Ok(found);
     }
-    let (bodies, ordinals) = view.bodies()?;
+    let wanted: Vec<bool> = verdicts.iter().map(|verdict| *verdict == Verdict::Look).collect();
+    let (variables, ordinals) = (view.variables(&wanted)?, view.ordinals()?);
     let mut bits = found.into_bits(rows);
     let mut buffer = Vec::new();
     for row in look.iter() {
         let Some(id) = column.id(row) else { continue };
-        if body_passes(test, bodies, id, ordinals[row] as usize, &mut buffer) {
+        if body_passes(test, values.bytes(id), &variables[id], ordinals[row] as usize, &mut buffer)
+        {
             bits.set(row);
         }
     }
@@ -357,12 +358,11 @@ fn bodies<'v>(view: &'v View, test: &Test, within: Option<&Bits>) -> Result<Sele
 
 fn body_passes(
     test: &Test,
-    bodies: &StoredBodies,
-    id: usize,
+    template: &[u8],
+    variables: &[Strings],
     ordinal: usize,
     buffer: &mut Vec<u8>,
 ) -> bool {
-    let variables = &bodies.variables[id];
     if let Test::Token(token) = test
         && token.is_ascii()
     {
@@ -374,7 +374,7 @@ fn body_passes(
         let passes = |v: &[u8]| test.text(&String::from_utf8_lossy(v), true);
         return variables.iter().any(|column| passes(column.get(ordinal)));
     }
-    fill(bodies.column.values().bytes(id), variables, ordinal, buffer);
+    fill(template, variables, ordinal, buffer);
     test.text(&String::from_utf8_lossy(buffer), true)
 }
 

@@ -378,12 +378,17 @@ impl Granule {
         Ok(column)
     }
 
-    /// By value of the bodies' column: a list for each hole, with an entry for each row.
-    pub(super) fn read_variables(&self, column: &Stored) -> Result<Vec<Vec<Strings>>, ColumnError> {
+    /// By value of the bodies' column: a list for each hole, with an entry for each row. Those that
+    /// are not wanted have no lists.
+    pub(super) fn read_variables(
+        &self,
+        column: &Stored,
+        wanted: &[bool],
+    ) -> Result<Vec<Vec<Strings>>, ColumnError> {
         let Some(index) = self.block(Kind::Variables) else {
-            return decode_variables(&[], column);
+            return decode_variables(&[], column, wanted);
         };
-        self.with_block(&self.blocks[index], |data| decode_variables(data, column))
+        self.with_block(&self.blocks[index], |data| decode_variables(data, column, wanted))
     }
 
     /// Checks every block.
@@ -439,7 +444,11 @@ fn unpack<T>(
     result
 }
 
-fn decode_variables(data: &[u8], column: &Stored) -> Result<Vec<Vec<Strings>>, ColumnError> {
+fn decode_variables(
+    data: &[u8],
+    column: &Stored,
+    wanted: &[bool],
+) -> Result<Vec<Vec<Strings>>, ColumnError> {
     let values = column.values();
     let mut input = Reader::new(data);
     let mut variables = Vec::with_capacity(values.len());
@@ -449,6 +458,11 @@ fn decode_variables(data: &[u8], column: &Stored) -> Result<Vec<Vec<Strings>>, C
         } else {
             0
         };
+        if !wanted[id] {
+            (0..holes).try_for_each(|_| Strings::skip(&mut input, column.count_of(id)))?;
+            variables.push(Vec::new());
+            continue;
+        }
         let columns = (0..holes).map(|_| Strings::decode(&mut input, column.count_of(id)));
         variables.push(columns.collect::<Result<Vec<_>, _>>()?);
     }

@@ -7,6 +7,7 @@ pub mod column;
 pub mod drain;
 pub mod drain_file;
 pub mod drain_merge;
+pub mod entry;
 pub mod eval;
 pub mod expression;
 pub mod fuse;

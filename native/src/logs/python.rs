@@ -2,6 +2,7 @@
 
 use super::arrived::arrived;
 use super::cache::COLUMNS;
+use super::entry::write_page;
 use super::granule::{Corrupt, Granule, View};
 use super::grouping::Weight;
 use super::memtable::Memtable;
@@ -418,6 +419,35 @@ fn log_page<'py>(
     Ok((total, records(py, &hits)?, last))
 }
 
+type EntryPage<'py> = (u64, Bound<'py, PyBytes>, Option<(i64, i64)>);
+
+/// The same as `log_page`, its records as a list in JSON: see docs/api/logs.md.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+fn log_entries<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    span: (i64, i64),
+    limit: usize,
+    newest_first: bool,
+    after: Option<(i64, i64)>,
+    check: Py<PyAny>,
+) -> PyResult<EntryPage<'py>> {
+    let search = Search::new(sources, predicate, span)?;
+    let page = PageSpec { limit: limit.saturating_add(1), newest_first, after };
+    let (total, json, last) = py
+        .detach(|| {
+            let (total, hits) = search.query.page(search.granules()?, &page, checker(&check))?;
+            let entries = write_page(&hits[..limit.min(hits.len())])?;
+            let more = entries.len() < hits.len();
+            let last = entries.len().checked_sub(1).filter(|_| more).map(|last| hits[last].key);
+            Ok((total, format!("[{}]", entries.join(",")), last))
+        })
+        .map_err(search_error)?;
+    Ok((total, PyBytes::new(py, json.as_bytes()), last))
+}
+
 type Arrived<'py> = (Vec<Bound<'py, PyTuple>>, i64);
 
 /// (records by number, the last number that was looked at); those numbered above `after`, and up to
@@ -553,6 +583,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(bound_log_columns, m)?)?;
     m.add_function(wrap_pyfunction!(log_columns_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(log_page, m)?)?;
+    m.add_function(wrap_pyfunction!(log_entries, m)?)?;
     m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
     m.add_function(wrap_pyfunction!(log_resources, m)?)?;

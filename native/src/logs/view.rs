@@ -88,16 +88,22 @@ impl View {
     pub fn bodies(&self) -> Result<&(StoredBodies, Vec<u32>), Corrupt> {
         let column = self.shared(Kind::Body)?;
         self.once(&self.bodies, || {
-            let mut counts = vec![0; column.values().len()];
-            let ordinals = (0..self.granule.rows).map(|row| {
-                let Some(id) = column.id(row) else { return 0 };
-                counts[id] += 1;
-                counts[id] - 1
-            });
-            let ordinals = ordinals.collect();
-            let variables = self.granule.read_variables(column)?;
-            Ok((StoredBodies { column: Arc::clone(column), variables }, ordinals))
+            let wanted = vec![true; column.values().len()];
+            let variables = self.granule.read_variables(column, &wanted)?;
+            let bodies = StoredBodies { column: Arc::clone(column), variables };
+            Ok((bodies, ordinals(column, self.granule.rows)))
         })
+    }
+
+    /// The variables of some of the bodies' templates; of others there are none here.
+    pub fn variables(&self, wanted: &[bool]) -> Result<Vec<Vec<Strings>>, Corrupt> {
+        let column = self.column(Kind::Body)?;
+        self.granule.read_variables(column, wanted).map_err(|e| self.granule.corrupt(&e))
+    }
+
+    /// For each row, which it is of those with its body's template.
+    pub fn ordinals(&self) -> Result<Vec<u32>, Corrupt> {
+        Ok(ordinals(self.column(Kind::Body)?, self.granule.rows))
     }
 
     /// Reads every column.
@@ -123,4 +129,14 @@ impl View {
         fill(values.bytes(id), &bodies.variables[id], ordinals[row] as usize, buffer);
         Ok(Value::Text(buffer))
     }
+}
+
+fn ordinals(column: &Stored, rows: usize) -> Vec<u32> {
+    let mut counts = vec![0; column.values().len()];
+    let ordinal = |row: usize| {
+        let Some(id) = column.id(row) else { return 0 };
+        counts[id] += 1;
+        counts[id] - 1
+    };
+    (0..rows).map(ordinal).collect()
 }
