@@ -1,6 +1,6 @@
 """The per-byte and per-sample loops of obsd, in Rust (native/)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, final
@@ -12,8 +12,11 @@ __all__ = [
     "Batch",
     "CorruptError",
     "Head",
+    "LineJoiner",
     "LogBatch",
     "LogMemtable",
+    "LogPipeline",
+    "LogRule",
     "LogSeen",
     "LogSegment",
     "LogSegmentStats",
@@ -35,6 +38,7 @@ __all__ = [
     "log_arrived",
     "log_columns_bytes",
     "log_entries",
+    "log_field_names",
     "log_histogram",
     "log_page",
     "log_pattern_values",
@@ -412,3 +416,52 @@ def log_pattern_values(
     limit: int,
     check: Callable[[], None],
 ) -> tuple[int, list[list[str]]]: ...
+
+@final
+class LogRule:
+    """One rule of a pipeline. A `ValueError` has the option and what is wrong with it.
+
+    `kind` is extract, grok, rename, drop, drop_fields, keep_fields, mask or set; `when` is a
+    predicate as the functions that search have it.
+    """
+
+    def __new__(cls, kind: str, when: object | None, options: dict[str, Any]) -> LogRule: ...
+
+@final
+class LogPipeline:
+    """What the parsers and a project's rules do with requests."""
+
+    MAX_METADATA_BYTES: int
+
+    def __new__(cls, rules: Sequence[LogRule], parses: bool) -> LogPipeline: ...
+    def apply(
+        self,
+        body: bytes,
+        now_ns: int,
+        offset_s: int,
+        keeps_bodies: bool,
+        rule_count: int | None = None,
+    ) -> tuple[bytes, int, int, int]:
+        """(request, records dropped, joined, changed); the very same request if nothing is to do.
+
+        Only the first `rule_count` rules run, if it is given.
+        """
+
+@final
+class LineJoiner:
+    """Joins the lines of stack traces to one record each, across reads of a file.
+
+    Feed it one line after the other, without their line ends. A record is complete once a line
+    comes that is none of its; call `flush` when nothing has come for a while, and at the end.
+    """
+
+    def __new__(cls, max_bytes: int = 65536, max_lines: int = 1000) -> LineJoiner: ...
+    def feed(self, line: bytes) -> tuple[bytes, int] | None:
+        """The record before this line, and of how many lines it is; None while it may go on."""
+
+    def flush(self) -> tuple[bytes, int] | None:
+        """The record that waits for more lines, if there is one."""
+    pending_bytes: int
+    pending_lines: int
+
+def log_field_names() -> dict[str, tuple[str, ...]]: ...

@@ -21,7 +21,15 @@ from obsd.api.errors import ErrorRenderer, render_json
 from obsd.api.keys import LOGS
 from obsd.ingest.json_shown import NOT_JSON, shown
 from obsd.ingest.media_type import parse_media_type
-from obsd.ingest.record_hints import SERVICE_NAMES, find_level, find_span, find_text, find_trace
+from obsd.ingest.record_hints import (
+    MESSAGE_NAMES,
+    SERVICE_NAMES,
+    TIME_NAMES,
+    find_level,
+    find_span,
+    find_text,
+    find_trace,
+)
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
 from obsd.model.rfc3339 import parse_rfc3339_ns
@@ -33,8 +41,6 @@ MAX_COMPRESSED_BYTES: Final = 32 << 20
 MAX_DECOMPRESSED_BYTES: Final = 128 << 20
 MAX_NAMED_ERRORS: Final = 20
 
-TIME_FIELDS: Final = ("_time", "@timestamp", "timestamp", "time", "ts", "date")
-MESSAGE_FIELDS: Final = ("_msg", "message", "log", "msg", "body")
 _MAX_TIME_NS: Final = (1 << 63) - 1
 
 
@@ -47,8 +53,8 @@ class Hints:
         ignored: fields that are left out.
     """
 
-    time: tuple[str, ...] = TIME_FIELDS
-    message: tuple[str, ...] = MESSAGE_FIELDS
+    time: tuple[str, ...] = TIME_NAMES
+    message: tuple[str, ...] = MESSAGE_NAMES
     stream: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -59,8 +65,8 @@ class Hints:
             return tuple(name.strip() for name in text.split(",") if name.strip()) or default
 
         return Hints(
-            names("_time_field", TIME_FIELDS),
-            names("_msg_field", MESSAGE_FIELDS),
+            names("_time_field", TIME_NAMES),
+            names("_msg_field", MESSAGE_NAMES),
             names("_stream_fields", ()),
             names("ignore_fields", ()),
         )
@@ -110,7 +116,8 @@ def read_lines(body: bytes, *, is_text: bool, hints: Hints, now_ns: int) -> Line
         for line in io.BytesIO(body):
             text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
             if text.strip():
-                lines.add(b"", log_record(time_ns=now_ns, body=text))
+                # Its time may be in the text.
+                lines.add(b"", log_record(time_ns=0, observed_ns=now_ns, body=text))
         return lines
     for number, item in _items(body, lines):
         try:
@@ -180,7 +187,7 @@ def encode_object(item: Any, hints: Hints, now_ns: int) -> tuple[bytes, bytes]: 
         if name:
             del fields[name]
     record = log_record(
-        time_ns=now_ns if time_ns is None else time_ns,
+        time_ns=time_ns or 0,
         observed_ns=now_ns,
         body=body,
         severity_number=number,

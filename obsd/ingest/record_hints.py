@@ -6,25 +6,18 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from obsd._native import log_field_names
 from obsd.model.log_record import Value
 from obsd.model.severity import severity_number
 
-LEVEL_NAMES: Final = (
-    "level",
-    "severity",
-    "lvl",
-    "log.level",
-    "loglevel",
-    "log_level",
-    "levelname",
-    "level_name",
-    "@level",
-    "severity_text",
-    "detected_level",
-)
-SERVICE_NAMES: Final = ("service.name", "service_name", "service", "app", "application")
-TRACE_NAMES: Final = ("trace_id", "traceId", "traceID", "traceid", "trace.id", "otelTraceID")
-SPAN_NAMES: Final = ("span_id", "spanId", "spanID", "spanid", "span.id", "otelSpanID")
+# One table for what receivers read and for what is found in texts.
+_NAMES: Final = log_field_names()
+LEVEL_NAMES: Final = _NAMES["level"]
+TIME_NAMES: Final = _NAMES["time"]
+MESSAGE_NAMES: Final = _NAMES["message"]
+SERVICE_NAMES: Final = _NAMES["service"]
+TRACE_NAMES: Final = _NAMES["trace"]
+SPAN_NAMES: Final = _NAMES["span"]
 
 _TRACE: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 _SPAN: Final = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)

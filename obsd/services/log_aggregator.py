@@ -25,6 +25,7 @@ from obsd.services.absent_logs import AbsentLogs
 from obsd.services.log_deletions import LogDeletions
 from obsd.services.log_encoding import encode_logs
 from obsd.services.log_followers import Follower, FollowLimits, LogFollowers, Render
+from obsd.services.log_processors import LogProcessors
 from obsd.services.log_store import LogEntries, LogPage, LogStore, LogWriteOutcome, Weight
 from obsd.services.metrics_collector import Executors, QueryLimits
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
@@ -176,6 +177,7 @@ class LogAggregator:
         self._clock = clock or SystemClock()
         self._absent = AbsentLogs()
         self.deletions: Final = LogDeletions(self.read, self.now_ns)
+        self.processors: Final = LogProcessors(projects.directory_of, self.now_ns)
         self.followers: Final = LogFollowers(turns, self.new_budget, follow_limits)
 
     @property
@@ -189,13 +191,20 @@ class LogAggregator:
     # Writing
 
     async def write(
-        self, project_id: str, body: bytes, *, distinct: bool = False
+        self,
+        project_id: str,
+        body: bytes,
+        *,
+        distinct: bool = False,
+        keep_bodies: bool = False,
     ) -> LogWriteOutcome:
         """Store an OTLP `ExportLogsServiceRequest`; return once it is durable.
 
-        Records that have come before are passed over: a request may be sent again. `distinct` is
-        for what comes from senders that never send anything again and whose clocks are coarse, such
-        as syslog's: records are then kept even if they are the same.
+        What its texts say becomes fields first, and the project's processors run; with
+        `keep_bodies` texts stay whole, whatever is found in them. Records that have come before
+        are passed over: a request may be sent again. `distinct` is for what comes from senders
+        that never send anything again and whose clocks are coarse, such as syslog's: records are
+        then kept even if they are the same.
 
         Raises:
             BadInputError, TooLargeError, OverloadedError, StorageUnavailableError: nothing of it
@@ -205,7 +214,8 @@ class LogAggregator:
 
         def apply(on_durable: OnDurable) -> LogWriteOutcome:
             engine = store or self._projects.log_store(project_id)
-            return engine.write(body, on_durable, distinct=distinct)
+            prepared = self.processors.prepare(project_id, body, keep_bodies=keep_bodies)
+            return engine.write(prepared, on_durable, distinct=distinct)
 
         write = PendingWrite(apply)
         self._writes.put(write)

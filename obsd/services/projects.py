@@ -123,6 +123,16 @@ class Projects:
         engine = self._metrics.get(project_id)
         return engine if engine is not None else self._open(self._metrics, project_id)
 
+    def directory_of(self, project_id: str) -> Path:
+        """Where a project's files are, or would be.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+        """
+        if not is_project_id(project_id):
+            raise InvalidProjectIdError(project_id)
+        return self._directory / project_id
+
     def opened(self, project_id: str) -> MetricsEngine | None:
         """The metrics engine if it is open already; never blocks."""
         return self._metrics.get(project_id)

@@ -19,6 +19,7 @@ pub mod otlp;
 pub mod patterns_search;
 pub mod patterns_skeleton;
 pub mod patterns_values;
+pub mod pipeline;
 pub mod predicate;
 pub mod resources;
 pub mod search;

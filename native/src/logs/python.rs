@@ -587,5 +587,6 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
     m.add_function(wrap_pyfunction!(log_resources, m)?)?;
-    m.add_function(wrap_pyfunction!(log_values, m)?)
+    m.add_function(wrap_pyfunction!(log_values, m)?)?;
+    super::pipeline::register(m)
 }
