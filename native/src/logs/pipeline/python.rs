@@ -9,6 +9,7 @@ use super::names;
 use super::request::{Outcome, Task};
 use super::rules::{Action, Extract, Kind, Rule, Rules, compile};
 use super::time::Moment;
+use crate::logs::expression::Pattern;
 use crate::logs::predicate::wildcard;
 use crate::logs::python_predicate::predicate;
 use parking_lot::Mutex;
@@ -118,7 +119,7 @@ impl<'py> Options<'_, 'py> {
         value.extract().map_err(|_| invalid(name, "it is of another type"))
     }
 
-    fn wildcards(&self) -> PyResult<Vec<regex::Regex>> {
+    fn wildcards(&self) -> PyResult<Vec<Pattern>> {
         let names: Vec<String> = self.get("fields")?;
         names.iter().map(|n| wildcard(n).map_err(|e| invalid("fields", e))).collect()
     }

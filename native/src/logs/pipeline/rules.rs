@@ -7,6 +7,7 @@ use super::level::severity_of;
 use super::mask::Mask;
 use super::time::{Moment, parse_time};
 use super::when::matches;
+use crate::logs::expression::Pattern;
 use crate::logs::predicate::Predicate;
 use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
@@ -56,8 +57,8 @@ pub enum Action {
     Extract(Extract),
     Rename { from: String, to: String },
     Drop,
-    DropFields(Vec<Regex>),
-    KeepFields(Vec<Regex>),
+    DropFields(Vec<Pattern>),
+    KeepFields(Vec<Pattern>),
     Mask(Mask),
     Set { field: String, value: Val<'static> },
 }
@@ -125,7 +126,7 @@ impl Action {
     }
 }
 
-fn is_one_of(names: &[Regex], key: &[u8]) -> bool {
+fn is_one_of(names: &[Pattern], key: &[u8]) -> bool {
     let key = String::from_utf8_lossy(key);
     names.iter().any(|name| name.is_match(&key))
 }
