@@ -385,7 +385,7 @@ class LogAggregator:
     ) -> AbstractAsyncContextManager[Follower]:
         """What arrives from now on and matches; see `LogFollowers.follow`."""
         return self.followers.follow(
-            project_id, lambda: self._projects.log_store(project_id), predicate, render
+            project_id, lambda: self._projects.followable_logs(project_id), predicate, render
         )
 
     async def field_names(

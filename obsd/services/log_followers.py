@@ -16,11 +16,11 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import ObsdError, OverloadedError, QueryTimeoutError
-from obsd.services.log_store import LogStore, LogTail
+from obsd.services.log_store import LogTail
 
 if TYPE_CHECKING:
     from obsd.model.log_predicate import Predicate
@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Render = Callable[["LogRecord"], bytes]
+
+
+class Tailed(Protocol):
+    """What can be followed. Thread-safe."""
+
+    def open_tail(self, max_bytes: int) -> LogTail:
+        """What is written from now on, until `close_tail`."""
+
+    def close_tail(self, tail: Any) -> None:  # noqa: ANN401 - its own tail
+        """Give no more to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,7 @@ Found = tuple[list[bytes], int] | ObsdError
 class _Project:
     """A project that somebody follows."""
 
-    def __init__(self, project_id: str, store: LogStore, tail: LogTail) -> None:
+    def __init__(self, project_id: str, store: Tailed, tail: LogTail) -> None:
         self.id = project_id
         self.store = store
         self.tail = tail
@@ -161,7 +171,7 @@ class LogFollowers:
     async def follow(
         self,
         project_id: str,
-        open_store: Callable[[], LogStore],
+        open_store: Callable[[], Tailed],
         predicate: Predicate,
         render: Render,
     ) -> AsyncIterator[Follower]:
@@ -197,7 +207,7 @@ class LogFollowers:
             for follower in project.followers:
                 follower.end()
 
-    def _add(self, project_id: str, store: LogStore, follower: Follower) -> _Project:
+    def _add(self, project_id: str, store: Tailed, follower: Follower) -> _Project:
         project = self._projects.get(project_id)
         if project is None:
             project = _Project(project_id, store, store.open_tail(self.limits.tail_bytes))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -15,6 +16,7 @@ from typing import Final, Generic, TypeVar
 from obsd.model.clock import Clock
 from obsd.model.errors import BadInputError, OverloadedError
 from obsd.model.head_memory import HeadMemory
+from obsd.services.late_logs import LateLogs
 from obsd.services.log_store import LogStore
 from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
@@ -59,6 +61,8 @@ class EngineSet(Generic[E]):
         self._name = name
         self._open_engine = open_engine
         self._engines: dict[str, E] = {}
+        self.before_use: Callable[[str, E], None] | None = None
+        """Called with an engine that has just been opened, before anybody else has it."""
 
     def get(self, project_id: str) -> E | None:
         """The engine if it is open already; never blocks."""
@@ -69,6 +73,8 @@ class EngineSet(Generic[E]):
         engine = self._engines.get(project_id)
         if engine is None:
             engine = self._open_engine(self._projects / project_id / self._name)
+            if self.before_use is not None:
+                self.before_use(project_id, engine)
             self._engines[project_id] = engine
         return engine
 
@@ -110,7 +116,9 @@ class Projects:
             lambda directory: MetricsEngine.open(directory, options, clock, memory),
         )
         self.logs = EngineSet(self._directory, LOGS_DIRECTORY, open_logs)
+        self.logs.before_use = self._tell_waiting
         self._opening = threading.Lock()
+        self._waiting: weakref.WeakSet[LateLogs] = weakref.WeakSet()  # Under the same lock.
         self._closed = False
 
     def engine(self, project_id: str) -> MetricsEngine:
@@ -155,6 +163,28 @@ class Projects:
             OverloadedError: everything is closed.
         """
         return self._existing(self.logs, project_id)
+
+    def followable_logs(self, project_id: str) -> LogStore | LateLogs:
+        """What can be followed: the log engine, or, where there is none, what waits for it.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+            OverloadedError: everything is closed.
+        """
+        if (store := self.existing_logs(project_id)) is not None:
+            return store
+        late = LateLogs(project_id)
+        with self._opening:
+            if (store := self.logs.get(project_id)) is not None:
+                return store
+            self._waiting.add(late)
+        return late
+
+    def _tell_waiting(self, project_id: str, store: LogStore) -> None:
+        """While an engine is opened."""
+        for late in list(self._waiting):
+            if late.project_id == project_id:
+                late.opened(store)
 
     def existing(self, project_id: str) -> MetricsEngine | None:
         """The engine of a project that has been written to; None, and nothing made, for others.

@@ -142,6 +142,7 @@ async def test_each_record_is_seen_once_under_concurrent_ingest_and_flushes(app)
         rounds = 0
         while not done.is_set():
             await app.application[LOGS].flush("default")
+            await asyncio.sleep(0)  # A project without logs has nothing to wait for.
             rounds += 1
         return rounds
 
@@ -249,3 +250,35 @@ async def test_wrong_bodies_are_named(app, body, message) -> None:
     assert answer.status == 400
     assert message in answer.json["error"]["message"]
     assert app.application[LOGS].followers.count == 0
+
+
+def directories(root: Path, name: str) -> list[Path]:
+    return list(root.rglob(name))
+
+
+async def test_following_makes_no_project_and_shows_its_first_record(
+    app: RunningApp, tmp_path: Path
+) -> None:
+    set_limits(app)
+    async with following(app, "late") as first, following(app, "late", query="two") as second:
+        assert directories(tmp_path, "late") == []
+        await send(app, [record("one", NOW_NS), record("two", NOW_NS + 1)], "late")
+        assert await first.messages(2) == ["one", "two"]
+        assert await second.messages(1) == ["two"]
+        async with following(app, "late") as third:
+            await send(app, [record("two again", NOW_NS + 2)], "late")
+            assert await first.messages(1) == ["two again"]
+            assert await second.messages(1) == ["two again"]
+            assert await third.messages(1) == ["two again"]
+    async with following(app, "never") as other:
+        assert directories(tmp_path, "never") == []
+        await send(app, [record("elsewhere")], "late")
+    await until(lambda: app.application[LOGS].followers.count == 0)
+    assert other.comments == 0
+    assert directories(tmp_path, "never") == []
+
+
+async def test_a_project_that_cannot_be_is_refused(app: RunningApp) -> None:
+    headers = {"X-Scope-OrgID": "../x"}
+    answer = await app.request("POST", PATH, json={"follow": True}, headers=headers)
+    assert answer.status == 400
