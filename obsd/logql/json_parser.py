@@ -17,7 +17,6 @@ import msgspec
 from obsd.logql import ast
 from obsd.logql.json_path import Path, parse_json_path
 from obsd.logql.line import Line
-from obsd.model.log_labels import EXTRACTED
 
 JSON_ERROR: Final = "JSONParserErr"
 PACKED_ENTRY: Final = "_entry"
@@ -112,7 +111,10 @@ def _flatten(tree: dict[str, Any], prefix: str, line: Line, wanted: frozenset[st
         else:
             continue
         if name in base or name in metadata:
-            name += EXTRACTED
+            placed = line.place(name, text)
+            if placed is None:
+                continue
+            name = placed
         if (wanted is None or name in wanted) and name not in parsed:
             parsed[name] = text
 
@@ -138,8 +140,9 @@ def _expressions(extractions: tuple[ast.Extraction, ...]) -> Callable[[Line], bo
             line.fail(JSON_ERROR, str(error))
             values = [""] * len(paths)
         for (label, _), value in zip(paths, values, strict=True):
-            has_taken = label in line.base or label in line.metadata
-            line.parsed[f"{label}{EXTRACTED}" if has_taken else label] = value
+            placed = line.place(label, value)
+            if placed is not None:
+                line.parsed[placed] = value
         return True
 
     return parse

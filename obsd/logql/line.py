@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from obsd.model.log_labels import EXTRACTED
 
 ERROR: Final = "__error__"
 ERROR_DETAILS: Final = "__error_details__"
+LEVEL: Final = "level"
 
 
 class Line:
@@ -23,8 +25,8 @@ class Line:
     """
 
     __slots__ = (
-        "_owns_metadata",
-        "_owns_stream",
+        "_own_metadata",
+        "_own_stream",
         "base",
         "error",
         "error_details",
@@ -36,7 +38,7 @@ class Line:
     )
 
     def __init__(
-        self, time_ns: int, text: str, stream: dict[str, str], metadata: dict[str, str]
+        self, time_ns: int, text: str, stream: Mapping[str, str], metadata: Mapping[str, str]
     ) -> None:
         self.time_ns = time_ns
         self.text = text
@@ -46,8 +48,8 @@ class Line:
         self.parsed: dict[str, str] = {}
         self.error = ""
         self.error_details = ""
-        self._owns_stream = False
-        self._owns_metadata = False
+        self._own_stream: dict[str, str] | None = None
+        self._own_metadata: dict[str, str] | None = None
 
     def get(self, name: str) -> str | None:
         """A label's value; None where the line has no such label."""
@@ -71,14 +73,23 @@ class Line:
         self.error_details = details
 
     def extract(self, name: str, value: str) -> None:
-        """What a parser found.
+        """What a parser found."""
+        placed = self.place(name, value)
+        if placed is not None:
+            self.parsed.setdefault(placed, value)
 
-        It gets another name where the stream or the metadata has this one; what has been found
-        already stays.
+    def place(self, name: str, value: str) -> str | None:
+        """The label's name for what a parser found; None where it tells nothing new.
+
+        It gets another name where the stream has this one, or the metadata with another value. The
+        level that a record has in any case gives way to the one in its line.
         """
-        if name in self.base or name in self.metadata:
-            name += EXTRACTED
-        self.parsed.setdefault(name, value)
+        if name in self.base:
+            return f"{name}{EXTRACTED}"
+        known = self.metadata.get(name)
+        if known is None or name == LEVEL:
+            return name
+        return None if known == value else f"{name}{EXTRACTED}"
 
     def set(self, name: str, value: str) -> None:
         """What the query's author sets replaces what was there."""
@@ -89,29 +100,27 @@ class Line:
         if name in self.parsed:
             del self.parsed[name]
         if name in self.metadata:
-            self.own_metadata().pop(name)
+            del self.own_metadata()[name]
         if name in self.stream:
-            self.own_stream().pop(name)
+            del self.own_stream()[name]
 
     def own_stream(self) -> dict[str, str]:
         """The stream's labels, to be changed."""
-        if not self._owns_stream:
-            self.stream = dict(self.stream)
-            self._owns_stream = True
-        return self.stream
+        if self._own_stream is None:
+            self.stream = self._own_stream = dict(self.stream)
+        return self._own_stream
 
     def own_metadata(self) -> dict[str, str]:
         """The metadata, to be changed."""
-        if not self._owns_metadata:
-            self.metadata = dict(self.metadata)
-            self._owns_metadata = True
-        return self.metadata
+        if self._own_metadata is None:
+            self.metadata = self._own_metadata = dict(self.metadata)
+        return self._own_metadata
 
     def labels(self) -> dict[str, str]:
         """All labels, with the error where there is one."""
         found = {**self.stream, **self.metadata, **self.parsed}
         if self.error:
             found[ERROR] = self.error
-            if self.error_details:
-                found[ERROR_DETAILS] = self.error_details
+        if self.error_details:
+            found[ERROR_DETAILS] = self.error_details
         return found

@@ -15,7 +15,6 @@ import msgspec
 from obsd.logql import ast
 from obsd.logql.json_parser import sanitized
 from obsd.logql.line import Line
-from obsd.model.log_labels import EXTRACTED
 
 LOGFMT_ERROR: Final = "LogfmtParserErr"
 
@@ -96,13 +95,17 @@ def compile_logfmt(
         base, metadata, parsed = line.base, line.metadata, line.parsed
         for key, value in pairs(line.text, strict=strict, fail=problems.append):
             name = sanitized(key)
-            if name in base or name in metadata:
-                name += EXTRACTED
-            if not name or name in parsed or (wanted is not None and name not in wanted):
+            if not name or not (value or keep_empty):
                 continue
-            if value or keep_empty:
-                has_invalid = _REPLACEMENT in value
-                parsed[name] = value.replace(_REPLACEMENT, " ") if has_invalid else value
+            if _REPLACEMENT in value:
+                value = value.replace(_REPLACEMENT, " ")
+            if name in base or name in metadata:
+                placed = line.place(name, value)
+                if placed is None:
+                    continue
+                name = placed
+            if name not in parsed and (wanted is None or name in wanted):
+                parsed[name] = value
         if strict and problems:
             line.fail(LOGFMT_ERROR, problems[0])
         return True
@@ -128,9 +131,8 @@ def _expressions(stage: ast.LogfmtParser) -> Callable[[Line], bool]:
             for label in labels_of.get(sanitized(key), ()):
                 found[label] = value
         for label, value in found.items():
-            has_taken = label in line.base or label in line.metadata
-            if value or not has_taken:
-                line.parsed[f"{label}{EXTRACTED}" if has_taken else label] = value
+            if value or line.place(label, value) == label:
+                line.extract(label, value)
         if strict and problems:
             line.fail(LOGFMT_ERROR, problems[0])
         return True

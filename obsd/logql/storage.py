@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -11,21 +11,10 @@ from numpy.typing import NDArray
 from obsd.model.budget import QueryBudget
 
 if TYPE_CHECKING:
+    from obsd.model.log_lines import LogLines
     from obsd.model.log_predicate import Predicate
-    from obsd.model.log_record import LogRecord
 
 Weight = Literal["records", "bytes"]
-
-
-class Page(Protocol):
-    """One page of a search."""
-
-    @property
-    def records(self) -> Sequence[LogRecord]: ...
-
-    @property
-    def next_cursor(self) -> str | None:
-        """Where the next page begins; None at the end."""
 
 
 class Storage(Protocol):
@@ -34,18 +23,20 @@ class Storage(Protocol):
     Times are nanoseconds since 1970; ranges have their start and not their end.
     """
 
-    def search(
+    def scan(
         self,
         predicate: Predicate,
         start_ns: int,
         end_ns: int,
-        limit: int,
-        cursor: str | None,
         budget: QueryBudget,
         *,
         newest_first: bool = True,
-    ) -> Page:
-        """Matching records in order of time and, of one time, of arrival; or the reverse."""
+        names: Collection[str] | None = None,
+    ) -> Iterator[LogLines]:
+        """The lines of all matching records in order of time, a batch at a time.
+
+        Of structured metadata there is what `names` has, or everything.
+        """
 
     def count_over_time(
         self,
