@@ -237,7 +237,8 @@ class Connection(asyncio.Protocol):
         read = await loop.run_in_executor(pool, _read_all, batch)
         messages, keys = read.messages, read.keys
         while messages:
-            count = await self._store_some(messages, keys)
+            alike = _count_alike(messages)
+            count = await self._store_some(messages[:alike], keys[:alike])
             messages, keys = messages[count:], keys[count:]
         if read.error is not None:
             self._hub.counts.malformed.inc()
@@ -268,7 +269,7 @@ class Connection(asyncio.Protocol):
                 encoding = await self._encode(new)
                 if encoding.messages < len(new):
                     done = positions[encoding.messages]
-                await self._write(encoding)
+                await self._write(encoding, distinct=not begun)
                 stored = {keys[index] for index in positions[: encoding.messages]}
         finally:
             for key in begun:
@@ -287,11 +288,13 @@ class Connection(asyncio.Protocol):
             logs.ingest_pool, encode_messages, messages, logs.now_ns()
         )
 
-    async def _write(self, encoding: Encoding) -> None:
+    async def _write(self, encoding: Encoding, *, distinct: bool) -> None:
         counts = self._hub.counts
         rejected = 0
         if encoding.request:
-            outcome = await self._hub.logs.write(DEFAULT_PROJECT, encoding.request)
+            outcome = await self._hub.logs.write(
+                DEFAULT_PROJECT, encoding.request, distinct=distinct
+            )
             rejected = sum(outcome.rejected.values())
         counts.messages.inc(encoding.counted.received)
         counts.malformed.inc(encoding.counted.malformed)
@@ -348,3 +351,14 @@ def _read_all(batch: list[bytes]) -> _Read:
         messages.append(message)
         keys.append(chunk_key(raw) if message.chunk is not None else b"")
     return _Read(messages, keys, None)
+
+
+def _count_alike(messages: list[ForwardMessage]) -> int:
+    """How many, from the first, all have a chunk, or all have none.
+
+    They differ in the writing: without a chunk nothing is sent again, so records of such messages
+    that are the same have come twice, and are kept twice.
+    """
+    has_chunk = messages[0].chunk is not None
+    others = (at for at, each in enumerate(messages) if (each.chunk is not None) != has_chunk)
+    return next(others, len(messages))

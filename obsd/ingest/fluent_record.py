@@ -153,7 +153,7 @@ def encode_event(event: Event, tag: str, now_ns: int) -> tuple[bytes, bytes]:
     if tag:
         fields[TAG] = tag
     record = log_record(
-        time_ns=event.time_ns or now_ns,
+        time_ns=event.time_ns,  # Where it is 0, the engine takes that of the arrival.
         observed_ns=now_ns,
         body=body,
         severity_number=number,

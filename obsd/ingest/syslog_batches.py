@@ -177,7 +177,9 @@ class SyslogBatches:
         while True:
             is_last = self._stopping.is_set()
             try:
-                outcome = await self._logs.write(DEFAULT_PROJECT, encoded.request)
+                # Nobody sends again, and many clocks tell no more than the second: messages that
+                # are the same have come twice.
+                outcome = await self._logs.write(DEFAULT_PROJECT, encoded.request, distinct=True)
             except (OverloadedError, StorageUnavailableError) as error:
                 if is_last:
                     raise

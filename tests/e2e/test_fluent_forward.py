@@ -316,7 +316,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
 def test_nothing_is_answered_without_a_chunk(fluent: Fluent) -> None:
     with fluent.connect() as peer:
         peer.send("silent", NOW, {"message": "hello"})
-        peer.send("silent", NOW, {"message": "hello"}, {"chunk": "c1"})
+        peer.send("silent", NOW, {"message": "good bye"}, {"chunk": "c1"})
         assert peer.read() == {"ack": "c1"}
         peer.socket.shutdown(socket.SHUT_WR)
         assert peer.read() is None

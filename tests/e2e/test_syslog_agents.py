@@ -12,74 +12,23 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rfc5424logging import FRAMING_OCTET_COUNTING, Rfc5424SysLogHandler
 
-from tests.e2e.certificates import Certificates, make_certificates
-from tests.e2e.processes import (
-    Server,
-    free_port,
-    installed,
-    obsd_server,
-    running,
-    wait_until,
-)
+from tests.e2e.certificates import make_certificates
+from tests.e2e.processes import free_port, installed, obsd_server, running, wait_until
+from tests.e2e.syslog_lab import PATH, TIMEOUT_S, Syslog, syslog_server
 
-PATH = "/api/v1/monitoring/logs"
-TIMEOUT_S = 20.0
 MESSAGES = 200
 UNPACKED = Path(__file__).parents[2] / "build/peers/syslog-ng"
 
 
-@dataclass(frozen=True, slots=True)
-class Syslog:
-    """An obsd that takes syslog."""
-
-    server: Server
-    port: int
-    tls_port: int
-    certificates: Certificates
-
-    def logs(self, query: str, limit: int = 1000) -> list[dict[str, Any]]:
-        answer = self.server.request(PATH, {"query": query, "limit": str(limit), "order": "asc"})
-        assert answer.status == 200, answer.text
-        return answer.json()["logs"]
-
-    def wait_for(self, query: str, count: int) -> list[dict[str, Any]]:
-        """The records that match, once there are so many; fails when there are more."""
-        wait_until(lambda: len(self.logs(query)) >= count, f"{count} of {query}", TIMEOUT_S)
-        found = self.logs(query)
-        assert len(found) == count
-        return found
-
-    def counter(self, name: str, **labels: str) -> float:
-        text = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
-        for line in self.server.request("/metrics").text.splitlines():
-            if line.startswith(f"{name}{{{text}}} "):
-                return float(line.rsplit(" ", 1)[1])
-        return 0.0
-
-
 @pytest.fixture(scope="module")
 def syslog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syslog]:
-    directory = tmp_path_factory.mktemp("syslog")
-    certificates = make_certificates(directory)
-    port, tls_port = free_port(), free_port()
-    environment = {
-        "OBSD_SERVER__SYSLOG_LISTEN": f"127.0.0.1:{port}",
-        "OBSD_SERVER__SYSLOG_TLS_LISTEN": f"127.0.0.1:{tls_port}",
-        **certificates.environment(),
-    }
-    obsd = obsd_server(
-        directory, "--receivers", "syslog,syslog-tls", "--no-self-monitoring",
-        environment=environment,
-    )  # fmt: skip
-    with running(obsd):
-        yield Syslog(obsd, port, tls_port, certificates)
+    with syslog_server(tmp_path_factory.mktemp("syslog")) as running_server:
+        yield running_server
 
 
 @contextlib.contextmanager
@@ -420,14 +369,15 @@ def test_senders_may_have_to_show_a_certificate(tmp_path: Path) -> None:
     with running(obsd):
         known = Syslog(obsd, 0, port, certificates)
         context = ssl.create_default_context(cafile=str(certificates.authority))
-        with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as plain:
-            with (
-                contextlib.suppress(ssl.SSLError, ConnectionError),
-                context.wrap_socket(plain, server_hostname="localhost") as sender,
-            ):
-                # With TLS 1.3 the refusal comes after the handshake.
-                sender.sendall(b"<14>1 - - stranger - - - hello\n")
-                assert sender.recv(1) == b"", "the connection stayed open"
+        plain = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+        with (
+            contextlib.closing(plain),
+            contextlib.suppress(ssl.SSLError, ConnectionError),
+            context.wrap_socket(plain, server_hostname="localhost") as sender,
+        ):
+            # With TLS 1.3 the refusal comes after the handshake.
+            sender.sendall(b"<14>1 - - stranger - - - hello\n")
+            assert sender.recv(1) == b"", "the connection stayed open"
         context.load_cert_chain(certificates.client, certificates.client_key)
         with (
             socket.create_connection(("127.0.0.1", port)) as plain,

@@ -35,12 +35,14 @@ class HeldLogs:
     def now_ns(self) -> int:
         return self._logs.now_ns()
 
-    async def write(self, project_id: str, body: bytes) -> LogWriteOutcome:
+    async def write(
+        self, project_id: str, body: bytes, *, distinct: bool = False
+    ) -> LogWriteOutcome:
         self.waiting += 1
         await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
-        return await self._logs.write(project_id, body)
+        return await self._logs.write(project_id, body, distinct=distinct)
 
     async def find(self, query: str) -> list[LogRecord]:
         """What is stored, in order of time and arrival."""

@@ -193,6 +193,16 @@ async def test_the_same_id_with_other_events_is_another_chunk(running: Running) 
     assert await running.logs.total("") == 3
 
 
+async def test_without_a_chunk_events_that_are_the_same_came_twice(running: Running) -> None:
+    peer = await running.connect()
+    now_s = running.logs.now_ns() // 1_000_000_000
+    for _ in range(3):
+        peer.send("t", now_s, {"message": "the same"})
+    peer.send("other", now_s, {"message": "last"}, {"chunk": "c"})
+    assert await peer.read() == {"ack": "c"}
+    assert await running.logs.total('"the same"') == 3
+
+
 async def test_messages_before_a_wrong_one_are_stored_and_acknowledged(running: Running) -> None:
     good = gzip.compress(msgpack.packb([0, {"n": 1}]))
     option = {"compressed": "gzip"}

@@ -148,3 +148,10 @@ def test_what_is_left_out_is_counted() -> None:
     assert (counted.received, counted.malformed, counted.too_large, counted.unsupported) == (
         *(5, 1, 1, 2),
     )
+
+
+def test_without_a_time_that_of_the_arrival_counts() -> None:
+    found = encode_event(Event(0, {"message": "m"}, {}), "t", NOW_NS)[1]
+    assert found == log_record(
+        time_ns=0, observed_ns=NOW_NS, body="m", attributes={"fluent_tag": "t"}
+    )

@@ -170,6 +170,15 @@ async def test_messages_keep_their_order_across_batches(running: Running) -> Non
     assert bodies == [f"number {number}" for number in range(300)]
 
 
+async def test_messages_that_are_the_same_came_twice(running: Running) -> None:
+    _, writer = await running.connect()
+    writer.write(b"<14>Nov 24 12:00:00 h app: again\n" * 3)
+    writer.close()
+    await until(lambda: running.messages() == 3)
+    await running.receiver.stop()
+    assert await running.logs.total("service:app") == 3
+
+
 async def test_connections_are_bounded(running: Running) -> None:
     opened = [await running.connect() for _ in range(MAX_CONNECTIONS)]
     await until(lambda: running.counter("obsd_receiver_connections") == MAX_CONNECTIONS)
