@@ -18,6 +18,7 @@ __all__ = [
     "LogPipeline",
     "LogRule",
     "LogSeen",
+    "LogScan",
     "LogSegment",
     "LogSegmentStats",
     "Part",
@@ -44,6 +45,7 @@ __all__ = [
     "log_pattern_values",
     "log_patterns",
     "log_resources",
+    "log_scan",
     "log_values",
     "matrix_json",
     "merge_log_segments",
@@ -338,6 +340,28 @@ def log_entries(
     after: tuple[int, int] | None,
     check: Callable[[], None],
 ) -> tuple[int, bytes, tuple[int, int] | None]: ...
+@final
+class LogScan:
+    """A scan's lines, batch by batch."""
+
+    def next(
+        self, limit: int, names: set[str] | None, check: Callable[[], None]
+    ) -> tuple[
+        _Ints,
+        list[str],
+        list[dict[str, str]],
+        list[dict[str, str]],
+        int,
+        tuple[int, int] | None,
+    ]: ...
+
+def log_scan(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    newest_first: bool,
+    after: tuple[int, int] | None,
+) -> LogScan: ...
 def log_arrived(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

@@ -19,7 +19,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -56,6 +56,7 @@ from obsd.model.errors import (
 )
 from obsd.model.head_memory import HeadMemory
 from obsd.model.log_deletion import LogDeletion
+from obsd.model.log_lines import LogLines
 from obsd.model.log_pattern import LogPattern, PatternValues
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
@@ -67,6 +68,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Groups = list[tuple[tuple[str, ...], NDArray[np.uint64]]]
 Weight = Literal["records", "bytes"]
+
+FIRST_SCAN_LINES: Final = 128
+SCAN_LINES: Final = 4096
+"""Lines of a scan's batches: the first are small, since many a query needs no more."""
 
 _MS: Final = 1_000_000
 _FOREVER_NS: Final = (1 << 63) - 1
@@ -635,6 +640,51 @@ class LogEngine:
             )
         )
         return LogEntries(entries, total, True, _cursor(last))
+
+    def scan(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+        names: Collection[str] | None = None,
+    ) -> Iterator[LogLines]:
+        """The lines of all matching records in order of time, a batch at a time.
+
+        Of structured metadata there is what `names` has, or everything. What arrives meanwhile may
+        be among them or not.
+
+        Raises:
+            BadInputError: the predicate cannot be evaluated.
+            QueryTimeoutError, QueryCanceledError: the budget says so.
+        """
+        encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
+        after: tuple[int, int] | None = None
+
+        def read(sources: list[_native.LogSegment | _native.LogMemtable]) -> _native.LogScan:
+            return _native.log_scan(sources, encoded, span, newest_first, after)
+
+        running = self._read(read)
+        wanted = None if names is None else set(names)
+        lines = FIRST_SCAN_LINES
+        while True:
+            try:
+                times, texts, streams, metadata, size_bytes, last = running.next(
+                    lines, wanted, budget.check
+                )
+            except _native.CorruptError as error:
+                path, detail = error.args
+                if not self._catalog.quarantine(Path(path), detail):
+                    raise CorruptDataError(path, detail) from error
+                running = self._read(read)  # From behind the last line on, without the segment.
+                continue
+            if last is None:
+                return
+            after = last
+            lines = min(2 * lines, SCAN_LINES)
+            yield LogLines(times.tolist(), texts, streams, metadata, size_bytes)
 
     def last_row(self) -> int:
         """The number of the record that arrived last; -1 before the first."""

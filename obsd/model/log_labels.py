@@ -13,8 +13,8 @@ its severity, and its level as `level` and `detected_level`. A name that is a la
 `_extracted` there, as in Loki; the level and the severity, which nobody sent under these names,
 give way instead.
 
-Names are made of letters, digits and `_`; every other character becomes `_`. Of names that become
-the same, the first in the record counts.
+Names are made of letters, digits and `_`; every other character becomes `_`. Of a record's names
+that become the same, one counts, and of a resource's the first.
 """
 
 from __future__ import annotations

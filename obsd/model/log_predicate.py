@@ -22,6 +22,10 @@ fields are the record's own:
 - `service`, `trace_id` and `span_id` (lower-case hexadecimal digits); absent where empty.
 - `time`: only in `Compare`, `Range`, with nanoseconds since 1970, or as `Exists` (always so).
 
+- `label:NAME` is the label of the stream (see `obsd.model.log_labels`) of that name, but for
+  `service_name`, which is `service`; `metadata:NAME` is the attribute, of the record or else of its
+  resource, that is structured metadata of that name, or the id of that name.
+
 Another name is looked up in the attributes, then the resource; `body.NAME` in a body that is a
 map. In each, the whole name is tried as a key, then its dots as a path into maps. The first place
 that has a value (a null is none) decides.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from obsd.model.budget import QueryBudget
 from obsd.model.log_deletion import LogDeletion
 
 if TYPE_CHECKING:
+    from obsd.model.log_lines import LogLines
     from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
@@ -46,6 +47,18 @@ class AbsentLogs:
         newest_first: bool = True,
     ) -> EmptyPage:
         return EmptyPage()
+
+    def scan(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+        names: Collection[str] | None = None,
+    ) -> Iterator[LogLines]:
+        return iter(())
 
     def last_row(self) -> int:
         return -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from obsd.model.budget import QueryBudget
 
 if TYPE_CHECKING:
     from obsd.model.log_deletion import LogDeletion
+    from obsd.model.log_lines import LogLines
     from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
@@ -127,6 +128,21 @@ class LogStore(Protocol):
         *,
         newest_first: bool = True,
     ) -> LogPage: ...
+
+    def scan(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+        names: Collection[str] | None = None,
+    ) -> Iterator[LogLines]:
+        """The lines of all matching records in order of time, a batch at a time.
+
+        Of structured metadata there is what `names` has, or everything.
+        """
 
     def last_row(self) -> int:
         """The number of the record that arrived last; -1 before the first."""

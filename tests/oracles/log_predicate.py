@@ -10,6 +10,7 @@ from typing import Any
 import re2
 
 from obsd.model import log_predicate as lp
+from obsd.model.log_labels import is_index_attribute, label_name
 from obsd.model.log_record import LogRecord
 from obsd.model.severity import level_of
 
@@ -153,12 +154,36 @@ def found(record: LogRecord, field: str) -> Any:
             return record.time_ns
         case "body":
             return record.body
+    if field.startswith("label:"):
+        return _named(record.resource, field.removeprefix("label:"), of_labels=True)
+    if field.startswith("metadata:"):
+        return _metadata(record, field.removeprefix("metadata:"))
     value = _lookup(record.attributes, field)
     if value is None:
         value = _lookup(record.resource, field)
     if value is None and field.startswith("body."):
         value = _lookup(record.body, field.removeprefix("body."))
     return value
+
+
+def _named(fields: Any, name: str, *, of_labels: bool) -> Any:
+    for key, value in fields.items():
+        is_label = is_index_attribute(key) and not (
+            value in (None, "", b"") or isinstance(value, list | dict)
+        )
+        if value is not None and label_name(key) == name and is_label == of_labels:
+            return value
+    return None
+
+
+def _metadata(record: LogRecord, name: str) -> Any:
+    if name in ("trace_id", "span_id") and getattr(record, name):
+        return getattr(record, name)
+    for key, value in record.attributes.items():
+        if value is not None and label_name(key) == name:
+            return value
+    others = {k: v for k, v in record.resource.items() if k != "service.name"}
+    return _named(others, name, of_labels=False)
 
 
 def _lookup(fields: Any, name: str) -> Any:

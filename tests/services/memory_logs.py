@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from obsd.api.log_entry import log_entry
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.model.log_deletion import LogDeletion
+from obsd.model.log_labels import stream_labels, structured_metadata
+from obsd.model.log_lines import LogLines
 from obsd.model.log_pattern import LogPattern, PatternValues
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
@@ -102,6 +104,25 @@ def decode(body: bytes, now_ns: int = 0) -> list[LogRecord]:
     return records
 
 
+def lines_of(records: Sequence[LogRecord], names: Collection[str] | None = None) -> LogLines:
+    streams = [stream_labels(record) for record in records]
+    texts = [body_text(record.body) for record in records]
+    return LogLines(
+        [record.time_ns for record in records],
+        texts,
+        streams,
+        [
+            {
+                name: value
+                for name, value in structured_metadata(record, labels).items()
+                if names is None or name in names
+            }
+            for record, labels in zip(records, streams, strict=True)
+        ],
+        sum(len(text.encode()) for text in texts),
+    )
+
+
 class MemoryLogs:
     def __init__(self, now_ns: int = 0, too_old_ns: int = 0) -> None:
         self.records: list[LogRecord] = []
@@ -151,6 +172,21 @@ class MemoryLogs:
         end = first + limit
         following = str(end) if end < len(found) else None
         return Page(found[first:end], len(found), True, following)
+
+    def scan(
+        self,
+        predicate: Predicate,
+        start_ns: int,
+        end_ns: int,
+        budget: QueryBudget,
+        *,
+        newest_first: bool = True,
+        names: Collection[str] | None = None,
+    ) -> Iterator[LogLines]:
+        found = self._found(predicate, start_ns, end_ns)
+        found.sort(key=lambda record: record.time_ns, reverse=newest_first)
+        for first in range(0, len(found), 3):
+            yield lines_of(found[first : first + 3], names)
 
     def last_row(self) -> int:
         return len(self.records) - 1

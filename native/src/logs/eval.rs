@@ -5,6 +5,7 @@ use super::bits::Bits;
 use super::column::{Strings, TEMPLATE};
 use super::granule::{Corrupt, Granule, Kind, View, fill};
 use super::levels::level_of;
+use super::logql::labels;
 use super::predicate::{Bound, Field, Predicate, Test};
 use super::selected::Selected;
 use super::stored::Stored;
@@ -183,6 +184,11 @@ pub enum Step<'n> {
     Whole,
     Path(&'n str),
     Service,
+    Label(&'n str),
+    /// The resource's attributes that are no labels.
+    Metadata(&'n str),
+    /// An attribute under the name that it has as metadata.
+    Sanitized(&'n str),
 }
 
 impl Step<'_> {
@@ -192,6 +198,9 @@ impl Step<'_> {
         match (self, value) {
             (Self::Whole, value) => Some(value).filter(|v| !v.is_null()),
             (Self::Path(path), Value::Map(message)) => lookup(message, path),
+            (Self::Label(name), Value::Map(message)) => labels::label(message, name),
+            (Self::Metadata(name), Value::Map(message)) => labels::metadata(message, name),
+            (Self::Sanitized(name), Value::Map(message)) => labels::sanitized(message, name),
             (Self::Service, Value::Map(message)) => {
                 let mut entries = super::value::map(message);
                 let service = entries.find(|(key, _)| *key == b"service.name")?.1;
@@ -215,6 +224,23 @@ pub fn sources<'v, 'n>(
         Field::TraceId => vec![(view.column(Kind::TraceId)?, Step::Whole)],
         Field::SpanId => vec![(view.column(Kind::SpanId)?, Step::Whole)],
         Field::InBody(path) => vec![(view.column(Kind::Body)?, Step::Path(path))],
+        Field::Label(name) => vec![(view.column(Kind::Resource)?, Step::Label(name))],
+        Field::Metadata(name) => {
+            let mut found = Vec::new();
+            match name.as_str() {
+                "trace_id" => found.push((view.column(Kind::TraceId)?, Step::Whole)),
+                "span_id" => found.push((view.column(Kind::SpanId)?, Step::Whole)),
+                _ => {}
+            }
+            for (index, info) in view.granule.attributes.iter().enumerate() {
+                if labels::label_name(&info.key) == *name {
+                    found.push((view.attribute(index)?, Step::Whole));
+                }
+            }
+            found.push((view.column(Kind::Rest)?, Step::Sanitized(name)));
+            found.push((view.column(Kind::Resource)?, Step::Metadata(name)));
+            found
+        }
         Field::Named(name) => {
             let mut found = Vec::new();
             let attributes = view.granule.attributes.iter().enumerate();

@@ -14,6 +14,7 @@ pub mod fuse;
 pub mod granule;
 pub mod grouping;
 pub mod levels;
+pub mod logql;
 pub mod memtable;
 pub mod otlp;
 pub mod patterns_search;

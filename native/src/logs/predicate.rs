@@ -30,6 +30,10 @@ pub enum Field {
     Time,
     /// A path into bodies that are maps.
     InBody(String),
+    /// A label of the stream, without the service.
+    Label(String),
+    /// What LogQL calls structured metadata, without what a record tells of itself.
+    Metadata(String),
     /// An attribute, or else of the resource.
     Named(String),
 }
@@ -87,9 +91,15 @@ impl Field {
             "trace_id" => Self::TraceId,
             "span_id" => Self::SpanId,
             "time" => Self::Time,
-            _ => match name.strip_prefix("body.") {
-                Some(path) => Self::InBody(path.to_owned()),
-                None => Self::Named(name.to_owned()),
+            _ => match name.split_once([':', '.']) {
+                Some(("body", path)) if name.starts_with("body.") => Self::InBody(path.to_owned()),
+                Some(("label", label)) if name.starts_with("label:") => {
+                    Self::Label(label.to_owned())
+                }
+                Some(("metadata", of)) if name.starts_with("metadata:") => {
+                    Self::Metadata(of.to_owned())
+                }
+                _ => Self::Named(name.to_owned()),
             },
         }
     }

@@ -5,6 +5,8 @@ use super::cache::COLUMNS;
 use super::entry::write_page;
 use super::granule::{Corrupt, Granule, View};
 use super::grouping::Weight;
+use super::logql::python::PyLogScan;
+use super::logql::scan::Scan;
 use super::memtable::Memtable;
 use super::otlp::{Batch, DecodeError, Limits, MAX_PARTS_BYTES};
 use super::predicate::Field;
@@ -474,6 +476,21 @@ fn log_arrived<'py>(
     Ok((records(py, &hits)?, last))
 }
 
+/// All matching lines in order.
+#[pyfunction]
+fn log_scan(
+    py: Python<'_>,
+    sources: Vec<Source<'_>>,
+    predicate: &Bound<'_, PyAny>,
+    span: (i64, i64),
+    newest_first: bool,
+    after: Option<(i64, i64)>,
+) -> PyResult<PyLogScan> {
+    let search = Search::new(sources, predicate, span)?;
+    let granules = py.detach(|| search.granules()).map_err(corrupt)?;
+    Ok(PyLogScan::new(Scan::new(search.query, granules, newest_first, after)))
+}
+
 type Histogram<'py> = Vec<(Bound<'py, PyTuple>, Bound<'py, PyArray1<u64>>)>;
 
 /// [(values of the fields `by`, counts by step)], sorted by values. `weight` is `records` or
@@ -584,7 +601,9 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(log_columns_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(log_page, m)?)?;
     m.add_function(wrap_pyfunction!(log_entries, m)?)?;
+    m.add_class::<PyLogScan>()?;
     m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
+    m.add_function(wrap_pyfunction!(log_scan, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
     m.add_function(wrap_pyfunction!(log_resources, m)?)?;
     m.add_function(wrap_pyfunction!(log_values, m)?)?;

@@ -4,8 +4,10 @@
 use super::draft::Draft;
 use super::rules::Source;
 use crate::logs::levels::level_of;
+use crate::logs::logql::labels;
 use crate::logs::predicate::{Field, Predicate, Test};
 use crate::logs::value::{Value, hex, lookup, parse_entry};
+use std::borrow::Cow;
 
 /// Whether the record matches.
 #[must_use]
@@ -46,8 +48,35 @@ fn passes(field: &Field, test: &Test, draft: &Draft<'_>, source: Source<'_>) -> 
             Some(Value::Map(map)) => lookup(map, path).is_some_and(|value| test.value(value)),
             _ => false,
         },
+        Field::Label(name) => {
+            let labels = entries(source).filter(|(key, value)| labels::is_label(key, *value));
+            first(labels, name).is_some_and(|value| test.value(value))
+        }
+        Field::Metadata(name) => {
+            let own = draft
+                .attributes
+                .iter()
+                .map(|a| (String::from_utf8_lossy(&a.key), a.value.view()))
+                .filter(|(_, value)| !value.is_null());
+            let others = entries(source)
+                .filter(|(key, value)| !value.is_null() && !labels::is_label(key, *value));
+            first(own.chain(others), name).is_some_and(|value| test.value(value))
+        }
         Field::Named(name) => find(draft, name, source).is_some_and(|value| test.value(value)),
     }
+}
+
+fn entries(source: Source<'_>) -> impl Iterator<Item = (Cow<'_, str>, Value<'_>)> {
+    let pairs = source.entries.iter().filter_map(|entry| parse_entry(entry).ok());
+    pairs.map(|(key, value)| (String::from_utf8_lossy(key), value))
+}
+
+/// The first of these whose name as a label's this is.
+fn first<'v>(
+    mut entries: impl Iterator<Item = (Cow<'v, str>, Value<'v>)>,
+    name: &str,
+) -> Option<Value<'v>> {
+    entries.find(|(key, _)| labels::label_name(key) == name).map(|(_, value)| value)
 }
 
 /// What a name leads to among the attributes, or else in the resource.

@@ -1,0 +1,103 @@
+//! Which attributes are a stream's labels, and under which names: `obsd/model/log_labels.py`.
+
+use super::super::value::{Value, map};
+use std::borrow::Cow;
+
+/// Attributes with dots in their names that are labels, in order.
+const INDEX_ATTRIBUTES: [&str; 18] = [
+    "cloud.availability_zone",
+    "cloud.region",
+    "container.name",
+    "deployment.environment",
+    "deployment.environment.name",
+    "k8s.cluster.name",
+    "k8s.container.name",
+    "k8s.cronjob.name",
+    "k8s.daemonset.name",
+    "k8s.deployment.name",
+    "k8s.job.name",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+    "k8s.replicaset.name",
+    "k8s.statefulset.name",
+    "service.instance.id",
+    "service.name",
+    "service.namespace",
+];
+
+/// The key that is the service's name, which is a label whatever it holds.
+pub const SERVICE: &str = "service.name";
+
+/// The name of a label, or of metadata, for an attribute's.
+#[must_use]
+pub fn label_name(key: &str) -> Cow<'_, str> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = key.chars().next().is_some_and(|c| !c.is_ascii_digit());
+    if starts && key.chars().all(valid) {
+        return Cow::Borrowed(key);
+    }
+    let name: String = key.chars().map(|c| if valid(c) { c } else { '_' }).collect();
+    Cow::Owned(if starts { name } else { format!("_{name}") })
+}
+
+/// Whether a resource attribute is a label.
+#[must_use]
+pub fn is_label(key: &str, value: Value<'_>) -> bool {
+    let named = !key.contains('.') || INDEX_ATTRIBUTES.binary_search(&key).is_ok();
+    let plain = match value {
+        Value::Null | Value::List(_) | Value::Map(_) => false,
+        Value::Text(bytes) | Value::Bytes(bytes) => !bytes.is_empty(),
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) => true,
+    };
+    named && plain
+}
+
+/// The attributes of a resource, keys as texts.
+fn attributes(resource: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Value<'_>)> {
+    map(resource).map(|(key, value)| (String::from_utf8_lossy(key), value))
+}
+
+/// A resource's label; the service's name has a field of its own.
+#[must_use]
+pub fn label<'v>(resource: &'v [u8], name: &str) -> Option<Value<'v>> {
+    attributes(resource).find(|(k, v)| is_label(k, *v) && label_name(k) == name).map(|(_, v)| v)
+}
+
+/// An attribute of a resource that is metadata under this name.
+#[must_use]
+pub fn metadata<'v>(resource: &'v [u8], name: &str) -> Option<Value<'v>> {
+    let is = |k: &str, v: Value<'_>| k != SERVICE && !is_label(k, v) && label_name(k) == name;
+    attributes(resource).find(|(k, v)| !v.is_null() && is(k, *v)).map(|(_, v)| v)
+}
+
+/// An attribute of a map under this name.
+#[must_use]
+pub fn sanitized<'v>(entries: &'v [u8], name: &str) -> Option<Value<'v>> {
+    attributes(entries).find(|(k, v)| !v.is_null() && label_name(k) == name).map(|(_, v)| v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_valid() {
+        for (key, name) in
+            [("a.b", "a_b"), ("9x", "_9x"), ("", "_"), ("naïve-x", "na_ve_x"), ("_ok", "_ok")]
+        {
+            assert_eq!(label_name(key), name);
+        }
+    }
+
+    #[test]
+    fn index_attributes_are_in_order() {
+        assert!(INDEX_ATTRIBUTES.is_sorted());
+    }
+
+    #[test]
+    fn what_is_a_label() {
+        assert!(is_label("app", Value::Int(1)) && is_label("k8s.pod.name", Value::Text(b"x")));
+        assert!(!is_label("host.name", Value::Text(b"x")) && !is_label("app", Value::Text(b"")));
+        assert!(!is_label("app", Value::List(b"")) && !is_label("app", Value::Null));
+    }
+}
