@@ -153,8 +153,10 @@ def encode_event(event: Event, tag: str, now_ns: int) -> tuple[bytes, bytes]:
     if tag:
         fields[TAG] = tag
     record = log_record(
-        time_ns=event.time_ns,  # Where it is 0, the engine takes that of the arrival.
-        observed_ns=now_ns,
+        # Without any time the engine takes that of the arrival, and never takes the record for one
+        # that is sent again.
+        time_ns=event.time_ns,
+        observed_ns=now_ns if event.time_ns else 0,
         body=body,
         severity_number=number,
         severity_text=severity,
