@@ -38,6 +38,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.log_context",
     "obsd.api.log_deletion",
     "obsd.api.log_follow",
+    "obsd.api.log_patterns",
     "obsd.api.monitoring_errors",
     "obsd.api.loki_detected",
     "obsd.api.loki_index",

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from obsd.cli import logs_delete, logs_follow, logs_logql
+from obsd.cli import logs_delete, logs_follow, logs_logql, logs_patterns
 from obsd.cli.client import ApiError, Client, ClientError
 from obsd.cli.logs_context import groups_of
 from obsd.cli.query import DEFAULT_URL, StepParameter, TimeParameter, fail_with_place
@@ -31,6 +31,13 @@ _NOT_WITH_DELETE: Final = {
     "limit": "--limit",
     "context": "--context",
     "as_json": "--json",
+    "fields": "--fields",
+}
+_NOT_WITH_PATTERNS: Final = {
+    "follow": "--follow",
+    "context": "--context",
+    "delete": "--delete",
+    "logql": "--logql",
     "fields": "--fields",
 }
 _COLOURS: Final[dict[str, dict[str, Any]]] = {
@@ -68,6 +75,7 @@ _COLOURS: Final[dict[str, dict[str, Any]]] = {
     "--delete", is_flag=True, help="Delete what matches since --from or --since, after asking."
 )
 @click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.option("--patterns", is_flag=True, help="Show what the records say, and what changed.")
 @click.option("--logql", is_flag=True, help="QUERY is LogQL: shows lines, or a table of numbers.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--fields", metavar="A,B", help="Show these fields, and no others.")
@@ -84,6 +92,7 @@ def logs(
     context: int | None,
     delete: bool,
     yes: bool,
+    patterns: bool,
     logql: bool,
     as_json: bool,
     fields: str | None,
@@ -104,12 +113,17 @@ def logs(
         _refuse_with(invocation, "--delete", _NOT_WITH_DELETE)
     if logql:
         _refuse_with(invocation, "--logql", _NOT_WITH_LOGQL)
+    if patterns:
+        _refuse_with(invocation, "--patterns", _NOT_WITH_PATTERNS)
     client = Client(url, project, token)
     names = [name.strip() for name in fields.split(",") if name.strip()] if fields else None
     show = json_line if as_json else text_line
     try:
         if delete:
             logs_delete.delete(client, parameters, is_confirmed=yes)
+            return
+        if patterns:
+            logs_patterns.show(client, parameters, limit, printable, as_json=as_json)
             return
         if logql:
             logs_logql.show(

@@ -1,6 +1,6 @@
 //! Finds which skeletons are of one pattern, as they come: a template miner after Drain, for
 //! skeletons of one length, that asks how many values each place has instead of how similar two
-//! lines are (docs/log-patterns.md has the rules; docs/decisions/0021 why).
+//! lines are (docs/log-patterns.md has the rules; docs/decisions/0022 why).
 //!
 //! Invariants: a node's parent is a node whose template has more holes, or itself; a pattern is a
 //! node that is its own parent, its id the hash of its key, so that it is the same in every process.

@@ -257,7 +257,16 @@ impl Skeleton {
                 break;
             }
             if byte == b':' {
+                if end == start && next != b':' {
+                    break;
+                }
                 if next == b':' || is(next, SPACE) {
+                    if next == b':'
+                        && let Some(end) = short_address_end(line, start)
+                    {
+                        self.hole(start, end, line);
+                        return end;
+                    }
                     break;
                 }
                 if next == b'/' {
@@ -444,6 +453,16 @@ fn is_address(piece: &[u8]) -> bool {
     short && groups > 2
 }
 
+/// Where an IPv6 address with `::` in it that begins here ends.
+fn short_address_end(line: &[u8], start: usize) -> Option<usize> {
+    let signs = |b: &u8| !is(*b, HEX) && *b != b':';
+    let end = line[start..].iter().position(signs).map_or(line.len(), |n| start + n);
+    let address = &line[start..end];
+    let has_digit = address.iter().any(|b| is(*b, DIGIT));
+    let ends = line.get(end).is_none_or(|b| !is(*b, LETTER) && *b != b'_');
+    (has_digit && ends && is_address(address)).then_some(end)
+}
+
 fn is_long_hex(piece: &[u8]) -> bool {
     let digits = piece.strip_prefix(b"0x").or_else(|| piece.strip_prefix(b"0X")).unwrap_or(piece);
     digits.len() >= 8 && digits.iter().all(|b| is(*b, HEX))
@@ -486,7 +505,9 @@ mod tests {
             ("depth.......0", "depth.......<_>"),
             ("a=true,b=null c", "a=<_>,b=<_> c"),
             ("Errno:1 x", "Errno:<_> x"),
+            ("{\"n\":1,\"s\":null}", "{\"n\":<_>,\"s\":<_>}"),
             ("in std::map", "in std::map"),
+            ("to fe80::1 or ::1", "to <_> or <_>"),
             ("1 2 3 4 5 6 7 8 9 10 end", "<_> end"),
             ("1 2 3 end", "<_> <_> <_> end"),
             ("", ""),
