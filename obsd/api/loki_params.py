@@ -97,11 +97,7 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class LokiParams:
-    """A request's parameters.
-
-    Attributes:
-        now_ns: what is later has not been yet.
-    """
+    """A request's parameters, and when it came."""
 
     values: Params
     now_ns: int
@@ -125,7 +121,8 @@ class LokiParams:
             BadInputError: they are no times, or the wrong way round.
         """
         since_ns = self._duration_ns("since")
-        end_ns = self.time_ns("end", self.now_ns)
+        # The clock counts milliseconds, and what was written in this one has been.
+        end_ns = self.time_ns("end", self.now_ns + _MS_NS)
         before_ns = _DEFAULT_SINCE_NS if since_ns is None else since_ns
         start_ns = self.time_ns("start", min(end_ns, self.now_ns) - before_ns)
         if end_ns < start_ns:
@@ -203,9 +200,7 @@ async def read_loki_params(request: web.Request) -> LokiParams:
     Raises:
         BadInputError, TooLargeError: the form is none that is taken.
     """
-    # The clock counts milliseconds, and what was written in this one has been.
-    now_ns = request.app[LOGS].now_ns() + _MS_NS
-    return LokiParams(await read_params(request), now_ns)
+    return LokiParams(await read_params(request), request.app[LOGS].now_ns())
 
 
 def get_and_post(path: str, handler: Handler) -> list[web.RouteDef]:
