@@ -151,6 +151,9 @@ class AbsentLogs:
     ) -> PatternValues | None:
         return None
 
+    def pattern_ids(self, bodies: Sequence[str]) -> Sequence[str]:
+        return [""] * len(bodies)
+
     def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
         return None
 

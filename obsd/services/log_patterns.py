@@ -205,7 +205,8 @@ class LogPatterns:
         """The id of each body's pattern; see the module for how stable these are.
 
         For lines of one kind, such as the messages of exceptions. Bodies of no known pattern are
-        learnt. Some microseconds a body, in the pool of queries.
+        learnt; in a project that has no logs nothing is, and ids are "". Some microseconds a body,
+        in the pool of queries.
         """
         return await self._logs.read(project_id, lambda store, _: store.pattern_ids(list(bodies)))
 

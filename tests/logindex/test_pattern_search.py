@@ -20,7 +20,7 @@ from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.finding import Level
 from obsd.model.log_pattern import LogPattern
-from obsd.model.log_predicate import Equals, Everything, Predicate
+from obsd.model.log_predicate import Equals, Everything, Predicate, Token
 from obsd.model.log_record import LogRecord
 from obsd.model.log_text import text_of
 from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, write
@@ -157,3 +157,17 @@ def test_counts_add_up_to_what_the_search_finds(
     assert sum(pattern.count for pattern in found) == total
     assert len({pattern.id for pattern in found}) == len(found)
     engine.close()
+
+
+def test_what_is_erased_is_in_no_template(engine: LogEngine, tmp_path: Path) -> None:
+    write(engine, [record("the secret word is xyzzy"), record("nothing to see")])
+    path = tmp_path / "logs" / filenames.PATTERNS
+    assert len(patterns(engine)) == 2
+    engine.flush()
+    assert b"xyzzy" in path.read_bytes()
+    engine.delete(Token(None, "xyzzy"), *SPAN, QueryBudget())
+    assert engine.erase()
+    assert not path.exists()
+    assert [p.template for p in patterns(engine)] == ["nothing to see"]
+    engine.close()
+    assert b"xyzzy" not in path.read_bytes()
