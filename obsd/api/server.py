@@ -43,6 +43,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.loki_detected",
     "obsd.api.loki_index",
     "obsd.api.loki_labels",
+    "obsd.api.loki_patterns",
     "obsd.api.loki_query",
     "obsd.api.loki_status",
     "obsd.api.loki_tail",

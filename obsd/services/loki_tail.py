@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from obsd.model.errors import ObsdError
 from obsd.services.loki_queries import check_entries
 
@@ -212,7 +214,7 @@ class LokiTails:
         # The tail is open before the newest lines are read, so that none is in neither.
         async with following as follower:
             shown = await self._show_newest(project_id, query, asked, lines, reader)
-            pull = _pull(follower, reader, shown, self._logs.now_ns)
+            pull = _pull(follower, reader, shown, _known_labels(query), self._logs.now_ns)
             pulling = asyncio.create_task(pull, name="loki tail")
             try:
                 yield reader
@@ -259,10 +261,22 @@ class LokiTails:
         return Counter(line.encode() for line in newest)
 
 
+def _known_labels(query: LogQuery) -> bytes:
+    """What a selector says of the labels of every line, as JSON."""
+    from obsd.model.matcher import MatchOp
+
+    equal = (each for each in query.matchers if each.op is MatchOp.EQUAL and each.value)
+    return msgspec.json.encode({each.name: each.value for each in equal})
+
+
 async def _pull(
-    follower: Follower, reader: TailReader, shown: Counter[bytes], now_ns: Callable[[], int]
+    follower: Follower,
+    reader: TailReader,
+    shown: Counter[bytes],
+    unseen: bytes,
+    now_ns: Callable[[], int],
 ) -> None:
-    """Move what arrives into the reader's buffer, always soon."""
+    """Move what arrives into the reader's buffer, always soon; `unseen` labels what nobody saw."""
     overlap_until_s = reader.now_s() + _OVERLAP_S
     while True:
         found = await follower.next(_WAIT_S)
@@ -276,8 +290,9 @@ async def _pull(
             elif event:
                 reader.put(TailLine.decode(event))
         if found.lost or found.unsearched:
-            # Which lines these were, nobody has looked at.
-            reader.drop(TailLine(now_ns(), b"{}", b""))
+            # Matching lines that were never rendered, and perhaps more that nobody has looked at.
+            for _ in range(min(found.lost + (found.unsearched > 0), MAX_DROPPED)):
+                reader.drop(TailLine(now_ns(), unseen, b""))
         if found.has_ended:
             reader.end(found.failure)
             return

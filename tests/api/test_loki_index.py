@@ -248,3 +248,19 @@ async def test_labels_that_only_name_single_things_are_no_choice(app: RunningApp
             {"label": "service_name", "cardinality": 3},
         ]
     }
+
+
+async def test_patterns(app: RunningApp) -> None:
+    found = await ask(app, "/patterns", query='{service_name="shop"}', step="30s")
+    assert found == {
+        "status": "success",
+        "data": [
+            {
+                "pattern": "checkout <_>",
+                "level": "info",
+                "samples": [[START_S, 5], [START_S + 30, 5]],
+            }
+        ],
+    }
+    assert (await ask(app, "/patterns", query='{app="none"}'))["data"] == []
+    assert (await ask(app, "/patterns", query="{}", start=at(0), end=at(0)))["data"] == []
