@@ -27,7 +27,7 @@ from obsd.model.log_text import text_of
 log = logging.getLogger(__name__)
 
 MAX_PATTERNS: Final = 20_000
-"""Patterns, and the forms of lines that they were found in; the longest unused go. At most 50 MB."""
+"""Patterns, and the forms of lines that they were found in; at most 50 MB. The oldest go."""
 
 MAX_LINES: Final = 10_000
 """Lines that are learnt at one time: others wait for so long."""
