@@ -20,7 +20,7 @@ class LogEntry(msgspec.Struct):
         level: trace, debug, info, warn, error or fatal; "" where the sender told none.
         message: the body as text; one that is no text as JSON.
         body: the body itself, with its type; null where it is a text.
-        attributes, resource: bytes are base64, and numbers that JSON has not are texts.
+        attributes, resource, details: bytes are base64, and numbers that JSON has not are texts.
     """
 
     timestamp: str
@@ -35,6 +35,7 @@ class LogEntry(msgspec.Struct):
     span_id: str
     attributes: dict[str, object]
     resource: dict[str, object]
+    details: dict[str, object]
 
 
 def log_entry(record: LogRecord) -> LogEntry:
@@ -55,6 +56,7 @@ def log_entry(record: LogRecord) -> LogEntry:
         span_id=record.span_id,
         attributes={name: json_value(value) for name, value in record.attributes.items()},
         resource={name: json_value(value) for name, value in record.resource.items()},
+        details={name: json_value(value) for name, value in record.details.items()},
     )
 
 

@@ -229,7 +229,7 @@ def field_of(entry: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - any JSO
             return entry["message"]
         case "level" | "service" | "trace_id" | "span_id" | "severity_number" | "severity_text":
             return entry[name]
-    for fields in (entry["attributes"], entry["resource"]):
+    for fields in (entry["attributes"], entry.get("details", {}), entry["resource"]):
         if name in fields:
             return fields[name]
     inner: Any = entry["attributes"]

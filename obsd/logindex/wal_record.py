@@ -114,6 +114,6 @@ def _dropped(payload: bytes) -> tuple[tuple[int, ...], int]:
     if len(payload) < at:
         raise CorruptDataError("WAL record", f"{len(payload)} bytes are too few")
     (count,) = _COUNT.unpack_from(payload, _CONTEXT.size)
-    if len(payload) < at + 4 * count:
+    if not count or len(payload) < at + 4 * count:
         raise CorruptDataError("WAL record", f"{count} places do not fit")
     return struct.unpack_from(f"<{count}I", payload, at), at + 4 * count

@@ -26,9 +26,9 @@ fields are the record's own:
   `service_name`, which is `service`; `metadata:NAME` is the attribute, of the record or else of its
   resource, that is structured metadata of that name, or the id of that name.
 
-Another name is looked up in the attributes, then the resource; `body.NAME` in a body that is a
-map. In each, the whole name is tried as a key, then its dots as a path into maps. The first place
-that has a value (a null is none) decides.
+Another name is looked up in the attributes, then the details, then the resource; `body.NAME` in a
+body that is a map. In each, the whole name is tried as a key, then its dots as a path into maps.
+The first place that has a value (a null is none) decides.
 
 `None` and `body` are prose, of which a search names words; every other field is matched whole:
 

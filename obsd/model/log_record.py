@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Union
 
 Value = Union[str, int, float, bool, bytes, list["Value"], dict[str, "Value"], None]  # noqa: UP007
@@ -25,6 +25,10 @@ class LogRecord:
         trace_id, span_id: lower-case hexadecimal digits; "" without one.
         resource: what produced it.
         attributes: its own fields.
+        details: what else was sent, as far as it was: `event_name`, `flags` and
+            `dropped_attributes` of the record; `scope.name`, `scope.version`, `scope.schema_url`,
+            `scope.dropped_attributes` and, under `scope`, the attributes of the instrumentation
+            scope; `resource.schema_url` and `resource.dropped_attributes`.
     """
 
     time_ns: int
@@ -37,3 +41,4 @@ class LogRecord:
     span_id: str
     resource: Mapping[str, Value]
     attributes: Mapping[str, Value]
+    details: Mapping[str, Value] = field(default_factory=dict)

@@ -26,6 +26,7 @@ def entry(number: int = 0, **parts):
         "span_id": "",
         "attributes": {},
         "resource": {},
+        "details": {},
     } | parts
 
 

@@ -89,8 +89,9 @@ def field_value(record: LogRecord, field: str) -> Value:
     if field.startswith("body."):
         inside = record.body if isinstance(record.body, dict) else {}
         return lookup(inside, field.removeprefix("body."))
-    found = lookup(dict(record.attributes), field)
-    return lookup(dict(record.resource), field) if found is None else found
+    places = (record.attributes, record.details, record.resource)
+    found = (lookup(dict(place), field) for place in places)
+    return next((value for value in found if value is not None), None)
 
 
 def group_text(record: LogRecord, field: str) -> str:

@@ -155,7 +155,8 @@ def test_counts_of_what_arrived_add_up(
         if isinstance(step, list):
             texts = [f"kind {days}" for days in step]
             times = [NOW_NS - days * DAY_MS * 1_000_000 for days in step]
-            write(engine, [record(text, ns) for text, ns in zip(texts, times, strict=True)])
+            sent = [record(text, ns) for text, ns in zip(texts, times, strict=True)]
+            write(engine, sent, distinct=True)
             bodies += texts
         elif step == "flush":
             engine.flush()

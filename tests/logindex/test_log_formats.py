@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from obsd.model.log_record import LogRecord
 from tests.logindex.otlp_requests import record, request
 
 FORMAT = Path(__file__).parents[2] / "docs" / "format"
-RELEASED = Path(__file__).parents[1] / "data" / "log-segment" / "v1" / "released-0.logs"
+RELEASED = Path(__file__).parents[1] / "data" / "log-segment"
 LIMITS = (0, -(1 << 62), 1 << 62, 1 << 20, 1 << 16)
 
 EXAMPLE = [record("job 7 done", 1_000_000_000, attributes={"n": 7})]
@@ -62,8 +63,12 @@ def test_the_documented_segment_is_what_is_written(tmp_path: Path) -> None:
     assert write_segment(tmp_path / "written-", EXAMPLE).read_bytes() == documented
 
 
-def test_segments_of_earlier_versions_are_read() -> None:
-    assert read_segment(RELEASED) == IN_RELEASED
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_segments_of_earlier_versions_are_read(version: str) -> None:
+    found = read_segment(RELEASED / version / "released-0.logs")
+    assert [replace(each, details={}) for each in found] == IN_RELEASED
+    details = {"event_name": "login", "scope.name": "auth"} if version == "v2" else {}
+    assert all(each.details == details for each in found)
 
 
 def test_a_segment_cut_anywhere_is_refused(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ def found(record: LogRecord, field: str) -> Any:
         return _metadata(record, field.removeprefix("metadata:"))
     value = _lookup(record.attributes, field)
     if value is None:
+        value = _lookup(record.details, field)
+    if value is None:
         value = _lookup(record.resource, field)
     if value is None and field.startswith("body."):
         value = _lookup(record.body, field.removeprefix("body."))

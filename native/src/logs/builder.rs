@@ -1,7 +1,7 @@
 //! A granule that is being filled: records become columns and a set of tokens in one pass.
 
 use super::column::{Column, Strings, TEMPLATE};
-use super::otlp::{Batch, Record};
+use super::otlp::{Batch, Record, put_details};
 use super::text::{hash_any_case, hash_token, lower, split, tokens};
 use super::value::{Value, map};
 use crate::wire::protobuf::put_bytes;
@@ -78,14 +78,16 @@ pub struct Builder {
     keys: HashMap<Vec<u8>, usize>,
     /// Maps of the attributes that have no column.
     pub rest: Column,
+    /// Maps of what there is beside the attributes: scope, flags, event name, schemas.
+    pub details: Column,
     pub hashes: Hashes,
     holes: usize,
     template: Vec<u8>,
     places: Vec<(usize, usize)>,
 }
 
-/// The resource of a batch that was written last, and its index in the column.
-pub type LastResource = Option<(u32, usize)>;
+/// The resource and the scope of a batch that were written last, and their indices in the columns.
+pub type LastResource = (Option<(u32, usize)>, Option<(u32, usize)>);
 
 impl Builder {
     #[must_use]
@@ -108,14 +110,29 @@ impl Builder {
         let row = self.start_row(record.time_ns, record.observed_ns, sequence, record.severity);
         self.push_severity_text(row, record.severity_text.get(body));
         let (mut resource_bytes, help_bytes) = (0, self.help_bytes());
-        match *last {
+        match last.0 {
             Some((same, id)) if same == record.resource => self.resource.set(row, id),
             _ => {
                 let known = self.resource.values().len();
                 let resource = &batch.resources[record.resource as usize];
-                *last = Some((record.resource, self.push_resource(row, resource)));
+                last.0 = Some((record.resource, self.push_resource(row, resource)));
                 if self.resource.values().len() > known {
                     resource_bytes = resource.len();
+                }
+            }
+        }
+        match last.1 {
+            Some((same, id)) if same == record.scope && !record.has_details() => {
+                self.details.set(row, id);
+            }
+            _ => {
+                let known = self.details.values().len();
+                let mut details = batch.scopes[record.scope as usize].clone();
+                put_details(body, record, &mut details);
+                let id = self.push_details(row, &details);
+                last.1 = id.filter(|_| !record.has_details()).map(|id| (record.scope, id));
+                if self.details.values().len() > known {
+                    resource_bytes += details.len();
                 }
             }
         }
@@ -127,10 +144,6 @@ impl Builder {
         for (key, any) in &batch.attributes[range] {
             let value = Value::parse(any.get(body)).unwrap_or(Value::Null);
             self.push_attribute(row, key.get(body), value, &mut rest);
-        }
-        let name = record.event_name.get(body);
-        if !name.is_empty() {
-            self.push_attribute(row, b"event.name", Value::Text(name), &mut rest);
         }
         self.push_rest(row, &rest);
         resource_bytes + self.help_bytes() - help_bytes
@@ -171,6 +184,21 @@ impl Builder {
             });
         }
         id
+    }
+
+    /// The index of the row's value; `None` where there are no details.
+    pub fn push_details(&mut self, row: usize, entries: &[u8]) -> Option<usize> {
+        if entries.is_empty() {
+            return None;
+        }
+        let (id, new) = self.details.push(row, Value::Map(entries));
+        if new {
+            let hashes = &mut self.hashes;
+            Value::Map(entries).each_leaf(&mut |leaf| {
+                add_field_tokens(leaf, hashes);
+            });
+        }
+        Some(id)
     }
 
     pub fn push_id(&mut self, row: usize, id: &[u8], of_span: bool) {

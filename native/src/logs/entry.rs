@@ -100,6 +100,8 @@ impl<'v> EntryWriter<'v> {
         map(bytes(view, Kind::Rest, row)?).for_each(|(key, value)| entries.write(key, value, out));
         out.push_str("},\"resource\":");
         write_value(Value::Map(resource), out);
+        out.push_str(",\"details\":");
+        write_value(Value::Map(bytes(view, Kind::Details, row)?), out);
         out.push('}');
         Ok(())
     }

@@ -253,6 +253,7 @@ pub fn sources<'v, 'n>(
                 }
             }
             found.push((view.column(Kind::Rest)?, Step::Path(name)));
+            found.push((view.column(Kind::Details)?, Step::Path(name)));
             found.push((view.column(Kind::Resource)?, Step::Path(name)));
             found
         }

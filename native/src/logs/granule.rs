@@ -36,9 +36,10 @@ pub enum Kind {
     Variables = 9,
     Rest = 10,
     Attribute = 11,
+    Details = 12,
 }
 
-pub(super) const KINDS: [Kind; 12] = [
+pub(super) const KINDS: [Kind; 13] = [
     Kind::Times,
     Kind::Rows,
     Kind::Observed,
@@ -51,6 +52,7 @@ pub(super) const KINDS: [Kind; 12] = [
     Kind::Variables,
     Kind::Rest,
     Kind::Attribute,
+    Kind::Details,
 ];
 
 #[derive(Debug, Clone)]
@@ -186,6 +188,7 @@ pub fn encode(builder: &Builder, level: i32) -> std::io::Result<Vec<u8>> {
         (Kind::SpanId, &builder.span_id),
         (Kind::Body, &builder.bodies.column),
         (Kind::Rest, &builder.rest),
+        (Kind::Details, &builder.details),
     ];
     for (kind, column) in columns {
         if column.values().len() > 0 {
@@ -516,6 +519,7 @@ pub fn append_rows(
     let [severity, text, resource, trace_id] = columns;
     let (severity, text, resource, trace_id) = (severity?, text?, resource?, trace_id?);
     let (span_id, rest) = (view.column(Kind::SpanId)?, view.column(Kind::Rest)?);
+    let details = view.column(Kind::Details)?;
     let (times, rows, observed) = (view.times()?, view.rows()?, view.observed()?);
     for row in of {
         let severity = match severity.get(row) {
@@ -528,6 +532,9 @@ pub fn append_rows(
         }
         if let Some(Value::Map(entries)) = resource.get(row) {
             builder.push_resource(at, entries);
+        }
+        if let Some(Value::Map(entries)) = details.get(row) {
+            builder.push_details(at, entries);
         }
         for (ids, of_span) in [(trace_id, false), (span_id, true)] {
             if let Some(Value::Bytes(id)) = ids.get(row) {

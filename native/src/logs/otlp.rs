@@ -46,14 +46,26 @@ pub struct Record {
     pub trace_id: Span,
     pub span_id: Span,
     pub event_name: Span,
+    pub flags: u32,
+    pub dropped_attributes: u32,
     /// Of its attributes, ids and texts together, without the body.
     pub metadata_bytes: u32,
     /// Of [`Batch::attributes`].
     pub attributes: Range<u32>,
     /// Of [`Batch::resources`].
     pub resource: u32,
+    /// Of [`Batch::scopes`].
+    pub scope: u32,
     /// Of all that makes it the same record as another one; 0 where none can be.
     pub identity: u64,
+}
+
+impl Record {
+    /// Whether it has anything for [`put_details`].
+    #[must_use]
+    pub fn has_details(&self) -> bool {
+        self.event_name.len() > 0 || self.flags != 0 || self.dropped_attributes != 0
+    }
 }
 
 /// Times that are accepted, and limits of one record.
@@ -138,6 +150,8 @@ pub struct Batch {
     pub attributes: Vec<(Span, Span)>,
     /// Each as a `KeyValueList`.
     pub resources: Vec<Vec<u8>>,
+    /// What is told of records by their scopes, each as a `KeyValueList`.
+    pub scopes: Vec<Vec<u8>>,
     /// Counts by reason.
     pub refused: Vec<(Refusal, u64)>,
     /// The first few refusals in words.
@@ -189,12 +203,14 @@ impl Batch {
         limits: &Limits,
     ) -> Result<(), DecodeError> {
         // The resource may stand behind the records.
-        let mut resource = Vec::new();
+        let (mut resource, mut details) = (Vec::new(), Vec::new());
         let mut refusal = None;
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
-            if field == 1 {
-                read_resource(wire.bytes(1)?, &mut resource, &mut refusal)?;
+            match field {
+                1 => read_resource(wire.bytes(1)?, &mut resource, &mut details, &mut refusal)?,
+                3 => put_text(&mut details, "resource.schema_url", wire.bytes(3)?),
+                _ => {}
             }
         }
         let source = xxh3_64(&resource);
@@ -210,7 +226,8 @@ impl Batch {
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
             if field == 2 {
-                self.read_scope_logs(body, wire.bytes(2)?, limits, refusal, source)?;
+                let scope = details.clone();
+                self.read_scope_logs(body, wire.bytes(2)?, limits, refusal, (scope, source))?;
             }
         }
         Ok(())
@@ -221,16 +238,31 @@ impl Batch {
         body: &[u8],
         message: &[u8],
         limits: &Limits,
-        refusal: Option<Refusal>,
-        mut source: u64,
+        mut refusal: Option<Refusal>,
+        (mut details, mut source): (Vec<u8>, u64),
     ) -> Result<(), DecodeError> {
         // The scope may stand behind the records.
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
-            if field == 1 {
-                source = mix(wire.bytes(1)?, source);
+            match field {
+                1 => {
+                    let scope = wire.bytes(1)?;
+                    source = mix(scope, source);
+                    read_scope(scope, &mut details, &mut refusal)?;
+                }
+                3 => put_text(&mut details, "scope.schema_url", wire.bytes(3)?),
+                _ => {}
             }
         }
+        if details.len() > limits.metadata_bytes {
+            refusal = Some(Refusal::MetadataTooLarge);
+        }
+        if refusal.is_some() {
+            details.clear();
+        }
+        self.resource_bytes += size_of::<Vec<u8>>() + details.capacity();
+        self.scopes.push(details);
+        self.check_parts()?;
         let mut fields = Fields::new(message);
         while let Some((field, wire)) = fields.next_field()? {
             if field == 2 {
@@ -282,8 +314,12 @@ impl Batch {
                 }
                 (9, Wire::Bytes(id)) => record.trace_id = Span::of(whole, id),
                 (10, Wire::Bytes(id)) => record.span_id = Span::of(whole, id),
+                (7, Wire::Varint(count)) => {
+                    record.dropped_attributes = u32::try_from(count).unwrap_or(u32::MAX);
+                }
+                (8, Wire::Fixed32(flags)) => record.flags = flags,
                 (12, Wire::Bytes(name)) => record.event_name = Span::of(whole, name),
-                (1 | 2 | 3 | 5 | 6 | 9 | 10 | 11 | 12, _) => {
+                (1 | 2 | 3 | 5..=12, _) => {
                     return Err(WireError::WireType(field).into());
                 }
                 _ => {}
@@ -315,6 +351,7 @@ impl Batch {
         record.metadata_bytes = u32::try_from(metadata_bytes).unwrap_or(u32::MAX);
         record.attributes = first as u32..self.attributes.len() as u32;
         record.resource = (self.resources.len() - 1) as u32;
+        record.scope = (self.scopes.len() - 1) as u32;
         self.records.push(record);
         self.check_parts()
     }
@@ -371,15 +408,69 @@ fn mix(piece: &[u8], before: u64) -> u64 {
 fn read_resource(
     message: &[u8],
     out: &mut Vec<u8>,
+    details: &mut Vec<u8>,
     refusal: &mut Option<Refusal>,
 ) -> Result<(), WireError> {
     let mut fields = Fields::new(message);
     while let Some((field, wire)) = fields.next_field()? {
-        if field == 1 {
-            put_bytes(out, 1, wire.bytes(1)?);
+        match field {
+            1 => put_bytes(out, 1, wire.bytes(1)?),
+            2 => put_number(details, "resource.dropped_attributes", wire.varint(2)?),
+            _ => {}
         }
     }
     check_value(Value::Map(out), refusal)
+}
+
+/// Takes an `InstrumentationScope` into the details of its records.
+fn read_scope(
+    message: &[u8],
+    details: &mut Vec<u8>,
+    refusal: &mut Option<Refusal>,
+) -> Result<(), WireError> {
+    let mut attributes = Vec::new();
+    let mut fields = Fields::new(message);
+    while let Some((field, wire)) = fields.next_field()? {
+        match field {
+            1 => put_text(details, "scope.name", wire.bytes(1)?),
+            2 => put_text(details, "scope.version", wire.bytes(2)?),
+            3 => put_bytes(&mut attributes, 1, wire.bytes(3)?),
+            4 => put_number(details, "scope.dropped_attributes", wire.varint(4)?),
+            _ => {}
+        }
+    }
+    if !attributes.is_empty() {
+        check_value(Value::Map(&attributes), refusal)?;
+        put_entry(details, "scope", Value::Map(&attributes));
+    }
+    Ok(())
+}
+
+fn put_entry(out: &mut Vec<u8>, key: &str, value: Value<'_>) {
+    let (mut any, mut entry) = (Vec::new(), Vec::new());
+    value.encode(&mut any);
+    put_bytes(&mut entry, 1, key.as_bytes());
+    put_bytes(&mut entry, 2, &any);
+    put_bytes(out, 1, &entry);
+}
+
+fn put_text(out: &mut Vec<u8>, key: &str, text: &[u8]) {
+    if !text.is_empty() {
+        put_entry(out, key, Value::Text(text));
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, key: &str, number: u64) {
+    if number != 0 {
+        put_entry(out, key, Value::Int(i64::try_from(number).unwrap_or(i64::MAX)));
+    }
+}
+
+/// Appends what a record itself has beside its attributes.
+pub fn put_details(body: &[u8], record: &Record, out: &mut Vec<u8>) {
+    put_text(out, "event_name", record.event_name.get(body));
+    put_number(out, "flags", u64::from(record.flags));
+    put_number(out, "dropped_attributes", u64::from(record.dropped_attributes));
 }
 
 /// Notes a value that is nested too deep; a malformed one fails the request.

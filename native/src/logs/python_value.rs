@@ -93,6 +93,7 @@ pub fn record<'py>(
         hex(&bytes(Kind::SpanId)?).into_bound_py_any(py)?,
         resource.into_any(),
         attributes.into_any(),
+        entries(py, &bytes(Kind::Details)?)?.into_any(),
     ];
     PyTuple::new(py, fields)
 }

@@ -315,7 +315,7 @@ fn count_names(view: &View, bits: &Bits) -> Result<Vec<(String, u64)>, Corrupt> 
         let present = Bits::of(rows, |row| column.has(row));
         counts.entry(info.key.clone()).or_insert_with(|| Bits::none(rows)).or(&present);
     }
-    for kind in [Kind::Rest, Kind::Resource] {
+    for kind in [Kind::Rest, Kind::Details, Kind::Resource] {
         let column = view.column(kind)?;
         let values = column.values();
         let keys: Vec<Vec<Cow<'_, str>>> = (0..values.len())

@@ -14,7 +14,10 @@ use std::sync::Arc;
 
 const MAGIC: [u8; 8] = *b"OBSDLOGS";
 const END_MAGIC: [u8; 8] = *b"OBSDLEND";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+
+/// The first version has no details of records.
+const READABLE: [u16; 2] = [1, VERSION];
 const HEADER_BYTES: usize = 16;
 const FOOTER_BYTES: usize = 20;
 
@@ -152,7 +155,7 @@ fn bounds(file: &[u8]) -> Result<Vec<(usize, usize)>, &'static str> {
     if file[..8] != MAGIC {
         return Err("not a log segment: bad magic number");
     }
-    if file[8..10] != VERSION.to_le_bytes() {
+    if !READABLE.iter().any(|version| file[8..10] == version.to_le_bytes()) {
         return Err("unknown version");
     }
     let (body, footer) = file.split_at(file.len() - FOOTER_BYTES);

@@ -110,7 +110,7 @@ impl View {
     pub fn load(&self) -> Result<(), Corrupt> {
         KINDS[Kind::Severity as usize..Kind::Variables as usize]
             .iter()
-            .chain(&[Kind::Rest])
+            .chain(&[Kind::Rest, Kind::Details])
             .try_for_each(|kind| self.column(*kind).map(drop))?;
         (0..self.attributes.len()).try_for_each(|index| self.attribute(index).map(drop))?;
         self.bodies()?;
