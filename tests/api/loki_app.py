@@ -11,6 +11,7 @@ from typing import Any
 from obsd.logindex.engine import LogEngine
 from obsd.logindex.options import LogOptions
 from obsd.model.clock import ManualClock
+from obsd.services.metrics_collector import QueryLimits
 from tests.api.running_app import Answer, RunningApp, running_app
 from tests.logindex.otlp_requests import record, request
 
@@ -38,14 +39,14 @@ SHOP_LINES = 10
 
 
 @asynccontextmanager
-async def loki_app(directory: Path) -> AsyncIterator[RunningApp]:
+async def loki_app(directory: Path, limits: QueryLimits | None = None) -> AsyncIterator[RunningApp]:
     """The application, with nothing in it."""
     clock = ManualClock(NOW_MS)
 
     def open_logs(path: Path) -> LogEngine:
         return LogEngine.open(path, LogOptions(granule_rows=32), clock)
 
-    async with running_app(directory, clock=clock, open_logs=open_logs) as running:
+    async with running_app(directory, limits=limits, clock=clock, open_logs=open_logs) as running:
         yield running
 
 
