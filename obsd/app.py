@@ -47,6 +47,7 @@ from obsd.services.error_tracking.telemetry import ErrorCollector
 from obsd.services.log_aggregator import LogAggregator
 from obsd.services.log_metrics import log_metrics
 from obsd.services.log_metrics.rule_store import RuleStore
+from obsd.services.log_processor_telemetry import ProcessorCollector
 from obsd.services.log_store import LogStore
 from obsd.services.log_telemetry import LogCollector
 from obsd.services.maintenance import Maintenance
@@ -247,6 +248,7 @@ class Server:
         )
         self._telemetry.register(EngineCollector(self._projects))
         self._telemetry.register(LogCollector(self._projects.logs))
+        self._telemetry.register(ProcessorCollector(self._logs.processors))
         self._telemetry.register(ErrorCollector(self._errors))
         self._telemetry.register(TaskCollector(self._supervisor))
         self._stop = asyncio.Event()

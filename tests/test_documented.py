@@ -23,6 +23,8 @@ from obsd.services.engine_telemetry import EngineCollector, TaskCollector
 from obsd.services.error_tracking.group_store import ErrorGroups
 from obsd.services.error_tracking.telemetry import ErrorCollector
 from obsd.services.error_tracking.tracker import ErrorTracker
+from obsd.services.log_processor_telemetry import ProcessorCollector
+from obsd.services.log_processors import LogProcessors
 from obsd.services.log_telemetry import LogCollector
 from obsd.services.metadata_store import MetadataStore
 from obsd.services.projects import Projects
@@ -74,6 +76,7 @@ def test_metrics_and_their_documentation_agree(tmp_path) -> None:
     telemetry = Telemetry()
     telemetry.register(EngineCollector(projects))
     telemetry.register(LogCollector(projects.logs))
+    telemetry.register(ProcessorCollector(LogProcessors(projects, lambda: 0)))
     errors = ErrorTracker(
         lambda: projects.logs,
         ErrorGroups(MetadataStore(tmp_path)),

@@ -38,6 +38,7 @@ NATIVE_IMPORTERS = (
     "obsd/api/result_json.py",
     # The codecs of a format each, for which a service or handler is the only caller.
     "obsd/api/remote_read.py",
+    "obsd/services/log_dry_run.py",
     "obsd/services/log_processor_rules.py",
     "obsd/services/log_processors.py",
     "obsd/services/metric_encoding.py",

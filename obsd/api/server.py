@@ -39,6 +39,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.log_deletion",
     "obsd.api.log_follow",
     "obsd.api.log_patterns",
+    "obsd.api.log_processors",
     "obsd.api.monitoring_errors",
     "obsd.api.loki_detected",
     "obsd.api.loki_index",

@@ -177,7 +177,7 @@ class LogAggregator:
         self._clock = clock or SystemClock()
         self._absent = AbsentLogs()
         self.deletions: Final = LogDeletions(self.read, self.now_ns)
-        self.processors: Final = LogProcessors(projects.directory_of, self.now_ns)
+        self.processors: Final = LogProcessors(projects, self.now_ns)
         self.followers: Final = LogFollowers(turns, self.new_budget, follow_limits)
 
     @property

@@ -21,6 +21,7 @@ from obsd._native import LogPipeline
 from obsd.durable.files import make_directory, replace_file
 from obsd.model.errors import BadInputError, StorageUnavailableError
 from obsd.services.log_processor_rules import compile_rules
+from obsd.services.projects import Projects
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,8 @@ class _Project:
 class LogProcessors:
     """The pipelines of all projects."""
 
-    def __init__(self, directory_of: Callable[[str], Path], now_ns: Callable[[], int]) -> None:
-        """`directory_of` gives a project's directory, which need not be there."""
-        self._directory_of = directory_of
+    def __init__(self, projects: Projects, now_ns: Callable[[], int]) -> None:
+        self._engines = projects
         self._now_ns = now_ns
         self._projects: dict[str, _Project] = {}
         self._lock = threading.Lock()
@@ -130,9 +130,11 @@ class LogProcessors:
 
         Raises:
             BadInputError: one is wrong; all stays as it was.
+            OverloadedError: the project would be one too many.
             StorageUnavailableError: the disk refuses.
         """
         pipeline = processors.compile()
+        self._engines.log_store(project_id)
         text = json.dumps(processors.to_json(), ensure_ascii=False, indent=1)
         path = self._path(project_id)
         with self._lock:
@@ -151,7 +153,7 @@ class LogProcessors:
         return [(project_id, each.stats) for project_id, each in list(self._projects.items())]
 
     def _path(self, project_id: str) -> Path:
-        return self._directory_of(project_id) / FILE_NAME
+        return self._engines.directory_of(project_id) / FILE_NAME
 
     def _load(self, project_id: str) -> _Project:
         path = self._path(project_id)

@@ -58,7 +58,7 @@ TRACES = {
 
 
 def thrown(record: LogRecord) -> tuple[str, str]:
-    return record.attributes["exception.type"], record.attributes["exception.message"]
+    return str(record.attributes["exception.type"]), str(record.attributes["exception.message"])
 
 
 @pytest.mark.parametrize("trace", TRACES)
@@ -66,7 +66,7 @@ def test_the_lines_of_a_trace_are_one_record(trace: str) -> None:
     before, joined, after = parsed("before it", *trace.split("\n"), "after it")
     assert (before.body, joined.body, after.body) == ("before it", trace, "after it")
     assert thrown(joined) == TRACES[trace]
-    assert trace.endswith(joined.attributes["exception.stacktrace"])
+    assert trace.endswith(str(joined.attributes["exception.stacktrace"]))
     assert joined.severity_number == (21 if trace is GO else 17)
     assert (before.severity_number, after.severity_number) == (0, 0)
 
@@ -107,9 +107,9 @@ def test_what_differs_is_not_joined() -> None:
 def test_a_joined_record_is_bounded() -> None:
     lines = ["a.B: x", *(f"\tat {'y' * 1000}({n})" for n in range(200))]
     records = parsed(*lines)
-    assert "\n".join(record.body for record in records) == "\n".join(lines)
+    assert "\n".join(str(record.body) for record in records) == "\n".join(lines)
     assert len(records) == 4
-    assert all(len(record.body) <= 64 << 10 for record in records)
+    assert all(len(str(record.body)) <= 64 << 10 for record in records)
 
 
 @pytest.mark.parametrize("trace", TRACES)
