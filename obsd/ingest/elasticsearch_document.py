@@ -60,10 +60,11 @@ def encode_document(
             del fields[name]
     if doc_id:
         fields["_id"] = doc_id
-    time_ns = now_ns if time_ns is None else time_ns
     record = log_record(
-        time_ns=time_ns,
-        observed_ns=now_ns,
+        # One that has no time is left without any: the engine gives it that of its arrival, and
+        # does not take it for the same as another.
+        time_ns=time_ns or 0,
+        observed_ns=now_ns if time_ns else 0,
         body=msgspec.json.encode(document).decode() if body is None else body,
         severity_number=number,
         severity_text=text,
@@ -71,7 +72,7 @@ def encode_document(
         trace_id=trace_id,
         span_id=span_id,
     )
-    limits.check(time_ns, record)
+    limits.check(time_ns or now_ns, record)
     return resource(source), record
 
 

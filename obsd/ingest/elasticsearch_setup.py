@@ -6,7 +6,6 @@ All of it stands under `/es` on the main port, and at the root of `server.elasti
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,12 +18,11 @@ from obsd.api.keys import CONFIG
 from obsd.ingest.elasticsearch_answers import PRODUCT, respond, respond_error
 from obsd.ingest.elasticsearch_bulk import check_index
 from obsd.ingest.elasticsearch_filter import matches_name
+from obsd.ingest.elasticsearch_paths import PREFIX
 from obsd.ingest.elasticsearch_remembered import Remembered
 from obsd.ingest.json_shown import NOT_JSON
 from obsd.model.errors import UndecodableError
 
-PREFIX: Final = "/es"
-INDEX: Final = "{index:[^/_][^/]*}"  # Names that begin with _ are endpoints.
 MAX_SETUP_BYTES: Final = 8 << 20  # Filebeat's template alone is over 1 MB.
 
 NODE: Final = "obsd"
@@ -32,8 +30,6 @@ _UUID_OF_NODE: Final = "obsd-node-000000000000"
 _INDEX_KIND: Final = "index"
 _ACKNOWLEDGED: Final = {"acknowledged": True}
 _SHARDS: Final = {"total": 1, "successful": 1, "failed": 0}
-
-Show = Callable[[str, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,118 +52,22 @@ class SetupKind:
         return {self.listed: [{"name": name, self.inner: text} for name, text in found]}
 
 
-KINDS: Final = (
-    SetupKind("/_index_template", "index_templates", "index_template"),
-    SetupKind("/_component_template", "component_templates", "component_template"),
-    SetupKind("/_template"),
-    SetupKind("/_ilm/policy"),
-    SetupKind("/_ingest/pipeline"),
-    SetupKind("/_data_stream", "data_streams", "template"),
-)
+_BY_PATH: Final = {
+    kind.path: kind
+    for kind in (
+        SetupKind("/_index_template", "index_templates", "index_template"),
+        SetupKind("/_component_template", "component_templates", "component_template"),
+        SetupKind("/_template"),
+        SetupKind("/_ilm/policy"),
+        SetupKind("/_ingest/pipeline"),
+        SetupKind("/_data_stream", "data_streams", "template"),
+    )
+}
 
 
 def cluster_uuid(data_dir: str) -> str:
     """The same for a data directory at every start, as agents tell clusters apart by it."""
     return uuid.uuid5(uuid.NAMESPACE_URL, data_dir).hex[:22]
-
-
-async def info(request: web.Request) -> web.Response:
-    """`GET /`: what clients take for Elasticsearch."""
-    config = request.app[CONFIG]
-    tree = {
-        "name": NODE,
-        "cluster_name": NODE,
-        "cluster_uuid": cluster_uuid(str(config.storage.data_dir.absolute())),
-        "version": {
-            "number": config.ingest.elasticsearch_version,
-            "build_flavor": "default",
-            "build_type": "tar",
-            "build_hash": "0" * 40,
-            "build_date": "2025-01-01T00:00:00.000Z",
-            "build_snapshot": False,
-            "lucene_version": "10.1.0",
-            "minimum_wire_compatibility_version": "7.17.0",
-            "minimum_index_compatibility_version": "7.0.0",
-        },
-        "tagline": "You Know, for Search",
-    }
-    return respond(request, tree)
-
-
-async def licence(request: web.Request) -> web.Response:
-    tree = {
-        "uid": cluster_uuid(str(request.app[CONFIG].storage.data_dir.absolute())),
-        "type": "basic",
-        "mode": "basic",
-        "status": "active",
-        "issued_to": NODE,
-        "issuer": NODE,
-        "max_nodes": 1,
-        "start_date_in_millis": -1,
-    }
-    return respond(request, {"license": tree})
-
-
-async def xpack(request: web.Request) -> web.Response:
-    features = {
-        name: {"available": name == "ilm", "enabled": name == "ilm"}
-        for name in ("ilm", "ml", "monitoring", "security", "watcher")
-    }
-    return respond(
-        request,
-        {
-            "build": {"hash": "0" * 40, "date": "2025-01-01T00:00:00.000Z"},
-            "license": {"type": "basic", "mode": "basic", "status": "active"},
-            "features": features,
-            "tagline": "You know, for X",
-        },
-    )
-
-
-async def cluster_health(request: web.Request) -> web.Response:
-    return respond(
-        request,
-        {
-            "cluster_name": NODE,
-            "status": "green",
-            "timed_out": False,
-            "number_of_nodes": 1,
-            "number_of_data_nodes": 1,
-            "active_primary_shards": 1,
-            "active_shards": 1,
-            "relocating_shards": 0,
-            "initializing_shards": 0,
-            "unassigned_shards": 0,
-            "delayed_unassigned_shards": 0,
-            "number_of_pending_tasks": 0,
-            "number_of_in_flight_fetch": 0,
-            "task_max_waiting_in_queue_millis": 0,
-            "active_shards_percent_as_number": 100.0,
-        },
-    )
-
-
-async def cat_health(request: web.Request) -> web.Response:
-    row = {"cluster": NODE, "status": "green", "node.total": "1", "node.data": "1", "shards": "1"}
-    return _table(request, [row])
-
-
-async def nodes_http(request: web.Request) -> web.Response:
-    """One node, at the address that the client has found already."""
-    node = {
-        "name": NODE,
-        "version": request.app[CONFIG].ingest.elasticsearch_version,
-        "roles": ["data", "ingest", "master"],
-        "http": {
-            "bound_address": [request.host],
-            "publish_address": request.host,
-            "max_content_length_in_bytes": 32 << 20,
-        },
-    }
-    counts = {"total": 1, "successful": 1, "failed": 0}
-    return respond(
-        request, {"_nodes": counts, "cluster_name": NODE, "nodes": {_UUID_OF_NODE: node}}
-    )
 
 
 def _table(request: web.Request, rows: list[dict[str, str]]) -> web.Response:
@@ -213,6 +113,105 @@ class Setup:
         is_stream = self._remembered.get(project_id, "/_data_stream", index) is not None
         return is_stream or self._remembered.get(project_id, _INDEX_KIND, index) is not None
 
+    async def info(self, request: web.Request) -> web.Response:
+        """`GET /`: what clients take for Elasticsearch."""
+        config = request.app[CONFIG]
+        tree = {
+            "name": NODE,
+            "cluster_name": NODE,
+            "cluster_uuid": cluster_uuid(str(config.storage.data_dir.absolute())),
+            "version": {
+                "number": config.ingest.elasticsearch_version,
+                "build_flavor": "default",
+                "build_type": "tar",
+                "build_hash": "0" * 40,
+                "build_date": "2025-01-01T00:00:00.000Z",
+                "build_snapshot": False,
+                "lucene_version": "10.1.0",
+                "minimum_wire_compatibility_version": "7.17.0",
+                "minimum_index_compatibility_version": "7.0.0",
+            },
+            "tagline": "You Know, for Search",
+        }
+        return respond(request, tree)
+
+    async def licence(self, request: web.Request) -> web.Response:
+        tree = {
+            "uid": cluster_uuid(str(request.app[CONFIG].storage.data_dir.absolute())),
+            "type": "basic",
+            "mode": "basic",
+            "status": "active",
+            "issued_to": NODE,
+            "issuer": NODE,
+            "max_nodes": 1,
+            "start_date_in_millis": -1,
+        }
+        return respond(request, {"license": tree})
+
+    async def xpack(self, request: web.Request) -> web.Response:
+        features = {
+            name: {"available": name == "ilm", "enabled": name == "ilm"}
+            for name in ("ilm", "ml", "monitoring", "security", "watcher")
+        }
+        return respond(
+            request,
+            {
+                "build": {"hash": "0" * 40, "date": "2025-01-01T00:00:00.000Z"},
+                "license": {"type": "basic", "mode": "basic", "status": "active"},
+                "features": features,
+                "tagline": "You know, for X",
+            },
+        )
+
+    async def cluster_health(self, request: web.Request) -> web.Response:
+        return respond(
+            request,
+            {
+                "cluster_name": NODE,
+                "status": "green",
+                "timed_out": False,
+                "number_of_nodes": 1,
+                "number_of_data_nodes": 1,
+                "active_primary_shards": 1,
+                "active_shards": 1,
+                "relocating_shards": 0,
+                "initializing_shards": 0,
+                "unassigned_shards": 0,
+                "delayed_unassigned_shards": 0,
+                "number_of_pending_tasks": 0,
+                "number_of_in_flight_fetch": 0,
+                "task_max_waiting_in_queue_millis": 0,
+                "active_shards_percent_as_number": 100.0,
+            },
+        )
+
+    async def cat_health(self, request: web.Request) -> web.Response:
+        row = {
+            "cluster": NODE,
+            "status": "green",
+            "node.total": "1",
+            "node.data": "1",
+            "shards": "1",
+        }
+        return _table(request, [row])
+
+    async def nodes_http(self, request: web.Request) -> web.Response:
+        """One node, at the address that the client has found already."""
+        node = {
+            "name": NODE,
+            "version": request.app[CONFIG].ingest.elasticsearch_version,
+            "roles": ["data", "ingest", "master"],
+            "http": {
+                "bound_address": [request.host],
+                "publish_address": request.host,
+                "max_content_length_in_bytes": 32 << 20,
+            },
+        }
+        counts = {"total": 1, "successful": 1, "failed": 0}
+        return respond(
+            request, {"_nodes": counts, "cluster_name": NODE, "nodes": {_UUID_OF_NODE: node}}
+        )
+
     async def get_index(self, request: web.Request) -> web.Response:
         project_id, index = project_of(request), request.match_info["index"]
         if not self.has_index(project_id, index):
@@ -239,81 +238,46 @@ class Setup:
         ]
         return _table(request, rows)
 
-    def get(self, kind: SetupKind) -> Callable[[web.Request], Any]:
-        async def get(request: web.Request) -> web.Response:
-            """With a name, which may have `*` in it, or all."""
-            name = request.match_info.get("name", "*")
-            found = [
-                (each, text)
-                for each, text in self._remembered.names(project_of(request), kind.path)
-                if matches_name(name, each)
-            ]
-            if found or "*" in name:
-                # Decoded, so that `filter_path` may look into them.
-                return respond(request, kind.show([(n, msgspec.json.decode(t)) for n, t in found]))
-            reason = f"{kind.path[1:]} [{name}] missing"
-            return respond_error(request, 404, "resource_not_found_exception", reason)
-
-        return get
-
-    def put(self, kind: SetupKind) -> Callable[[web.Request], Any]:
-        async def put(request: web.Request) -> web.Response:
-            text = await _read_json(request)
-            name = request.match_info["name"]
-            self._remembered.put(project_of(request), kind.path, name, text)
-            return respond(request, _ACKNOWLEDGED)
-
-        return put
-
-    def delete(self, kind: SetupKind) -> Callable[[web.Request], Any]:
-        async def delete(request: web.Request) -> web.Response:
-            name = request.match_info["name"]
-            if self._remembered.delete(project_of(request), kind.path, name):
-                return respond(request, _ACKNOWLEDGED)
-            reason = f"{kind.path[1:]} [{name}] missing"
-            return respond_error(request, 404, "resource_not_found_exception", reason)
-
-        return delete
-
-    def routes(self) -> list[web.RouteDef]:
-        routes = [
-            web.get(PREFIX, info),
-            web.get(f"{PREFIX}/", info),
-            web.get(f"{PREFIX}/_license", licence),
-            web.get(f"{PREFIX}/_xpack", xpack),
-            web.get(f"{PREFIX}/_cluster/health", cluster_health),
-            web.get(f"{PREFIX}/_cluster/health/{{index}}", cluster_health),
-            web.get(f"{PREFIX}/_cat/health", cat_health),
-            web.get(f"{PREFIX}/_cat/indices", self.cat_indices),
-            web.get(f"{PREFIX}/_cat/indices/{{pattern}}", self.cat_indices),
-            web.get(f"{PREFIX}/_nodes", nodes_http),
-            web.get(f"{PREFIX}/_nodes/http", nodes_http),
-            web.get(f"{PREFIX}/_nodes/_all/http", nodes_http),
-            web.get(f"{PREFIX}/{INDEX}", self.get_index),
-            web.put(f"{PREFIX}/{INDEX}", self.put_index),
+    async def get_kind(self, request: web.Request) -> web.Response:
+        """With a name, which may have `*` in it, or all."""
+        kind, name = _kind_of(request), request.match_info.get("name", "*")
+        found = [
+            (each, text)
+            for each, text in self._remembered.names(project_of(request), kind.path)
+            if matches_name(name, each)
         ]
-        for path in ("/_refresh", "/_flush"):
-            for at in (path, f"/{INDEX}{path}"):
-                routes += [web.get(PREFIX + at, _refresh), web.post(PREFIX + at, _refresh)]
-        for path in ("_mapping", "_settings"):
-            routes.append(web.put(f"{PREFIX}/{INDEX}/{path}", _acknowledge))
-        for kind in KINDS:
-            named = f"{PREFIX}{kind.path}/{{name}}"
-            routes += [
-                web.get(PREFIX + kind.path, self.get(kind)),
-                web.get(named, self.get(kind)),
-                web.put(named, self.put(kind)),
-                web.post(named, self.put(kind)),
-                web.delete(named, self.delete(kind)),
-            ]
-        return routes
+        if found or "*" in name:
+            # Decoded, so that `filter_path` may look into them.
+            return respond(request, kind.show([(n, msgspec.json.decode(t)) for n, t in found]))
+        return _missing(request, kind, name)
+
+    async def put_kind(self, request: web.Request) -> web.Response:
+        text = await _read_json(request)
+        kind, name = _kind_of(request), request.match_info["name"]
+        self._remembered.put(project_of(request), kind.path, name, text)
+        return respond(request, _ACKNOWLEDGED)
+
+    async def delete_kind(self, request: web.Request) -> web.Response:
+        kind, name = _kind_of(request), request.match_info["name"]
+        if self._remembered.delete(project_of(request), kind.path, name):
+            return respond(request, _ACKNOWLEDGED)
+        return _missing(request, kind, name)
+
+    async def acknowledge(self, request: web.Request) -> web.Response:
+        await _read_json(request)
+        return respond(request, _ACKNOWLEDGED)
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """Nothing to do: what is acknowledged is found at once."""
+        return respond(request, {"_shards": _SHARDS})
 
 
-async def _acknowledge(request: web.Request) -> web.Response:
-    await _read_json(request)
-    return respond(request, _ACKNOWLEDGED)
+def _kind_of(request: web.Request) -> SetupKind:
+    resource = request.match_info.route.resource
+    assert resource is not None
+    return _BY_PATH[resource.canonical.removeprefix(PREFIX).removesuffix("/{name}")]
 
 
-async def _refresh(request: web.Request) -> web.Response:
-    """Nothing to do: what is acknowledged is found at once."""
-    return respond(request, {"_shards": _SHARDS})
+def _missing(request: web.Request, kind: SetupKind, name: str) -> web.Response:
+    reason = f"{kind.path[1:]} [{name}] missing"
+    return respond_error(request, 404, "resource_not_found_exception", reason)

@@ -116,8 +116,8 @@ def read_lines(body: bytes, *, is_text: bool, hints: Hints, now_ns: int) -> Line
         for line in io.BytesIO(body):
             text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
             if text.strip():
-                # Its time may be in the text.
-                lines.add(b"", log_record(time_ns=0, observed_ns=now_ns, body=text))
+                # Its time may be in the text. Without any, lines that are alike are all kept.
+                lines.add(b"", log_record(time_ns=0, body=text))
         return lines
     for number, item in _items(body, lines):
         try:
@@ -188,7 +188,7 @@ def encode_object(item: Any, hints: Hints, now_ns: int) -> tuple[bytes, bytes]: 
             del fields[name]
     record = log_record(
         time_ns=time_ns or 0,
-        observed_ns=now_ns,
+        observed_ns=now_ns if time_ns else 0,
         body=body,
         severity_number=number,
         severity_text=text,

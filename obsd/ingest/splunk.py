@@ -1,4 +1,7 @@
-"""Splunk's HTTP Event Collector: docs/api/logs.md."""
+"""Splunk's HTTP Event Collector: docs/api/splunk.md.
+
+What reads events is imported by the first request: at the start its time would be felt.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -24,11 +27,13 @@ from obsd.ingest.splunk_answers import (
     respond,
     respond_ack,
 )
-from obsd.ingest.splunk_events import METADATA, Events, parse_time, read_events, read_lines
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
 from obsd.services.log_aggregator import describe_rejected
 from obsd.services.metric_encoding import RejectedMetricsError
+
+if TYPE_CHECKING:
+    from obsd.ingest.splunk_events import Events
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +57,21 @@ class Collector:
 
     async def events(self, request: web.Request) -> web.Response:
         """`POST /services/collector/event`: events one after the other."""
+        from obsd.ingest.splunk_events import read_events
+
         now_ns = request.app[LOGS].now_ns()
         return await self._take(request, lambda body: read_events(body, now_ns))
 
     async def raw(self, request: web.Request) -> web.Response:
         """`POST /services/collector/raw`: each line an event, with metadata from the query."""
+        from obsd.ingest.splunk_events import METADATA, parse_time, read_lines
+
         now_ns = request.app[LOGS].now_ns()
         query = request.query
         source: dict[str, Value] = {n: query[n] for n in METADATA if query.get(n)}
         if query.get("host"):
             source["host.name"] = query["host"]
-        time_ns = parse_time(query["time"]) if query.get("time") else now_ns
+        time_ns = parse_time(query["time"]) if query.get("time") else 0
         if time_ns is None:
             raise BadInputError("time is to be seconds since 1970")
         return await self._take(request, lambda body: read_lines(body, source, time_ns, now_ns))

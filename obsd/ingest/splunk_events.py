@@ -101,15 +101,18 @@ def _read_event(events: Events, tree: Mapping[str, Any], now_ns: int) -> None:
         raise EventError(Code.EVENT_REQUIRED, number)
     if event == "" or event == {}:
         raise EventError(Code.EVENT_BLANK, number)
-    time_ns = now_ns if tree.get("time") in (None, "") else parse_time(tree["time"])
+    # Without a time it is 0: the engine then takes that of arrival, and keeps what is alike.
+    time_ns = 0 if tree.get("time") in (None, "") else parse_time(tree["time"])
     if time_ns is None:
         raise EventError(Code.INVALID_FORMAT, number)
     fields = _read_fields(tree.get("fields"), number)
     source = _read_source(tree)
-    if event == _METRIC and (metrics := list(_read_metrics(fields, source, time_ns, number))):
+    if event == _METRIC:
+        metrics = list(_read_metrics(fields, source, time_ns or now_ns, number))
         events.memory.add(len(metrics) * _METRIC_BYTES)
         events.metrics += metrics
-        return
+        if metrics:
+            return
     events.add(*encode_event(event, fields, source, time_ns, now_ns))
 
 
@@ -176,7 +179,7 @@ def encode_event(
             del attributes[name]
     record = log_record(
         time_ns=time_ns,
-        observed_ns=now_ns,
+        observed_ns=now_ns if time_ns else 0,
         body=body,
         severity_number=number,
         severity_text=text,
@@ -247,7 +250,9 @@ def parse_time(value: Any) -> int | None:  # noqa: ANN401 - any JSON
 
 
 def read_lines(body: bytes, source: dict[str, Value], time_ns: int, now_ns: int) -> Events:
-    """Each line as an event.
+    """Each line as an event; of those with a given time, each is a nanosecond later than the last.
+
+    Lines may be alike, and two records that are alike at one time are one record sent twice.
 
     Raises:
         TooLargeError: they take too much memory.
@@ -257,6 +262,8 @@ def read_lines(body: bytes, source: dict[str, Value], time_ns: int, now_ns: int)
     for line in body.splitlines():
         text = line.decode("utf-8", "replace")
         if text.strip():
-            events.add(encoded, log_record(time_ns=time_ns, observed_ns=now_ns, body=text))
+            line_ns, observed_ns = (time_ns + events.count, now_ns) if time_ns else (0, 0)
+            record = log_record(time_ns=line_ns, observed_ns=observed_ns, body=text)
+            events.add(encoded, record)
             events.count += 1
     return events

@@ -16,11 +16,12 @@ from tests.e2e.processes import Server, free_port, obsd_server, running, wait_un
 
 EXPORT = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 RECORDS_A_CALL = 100
-BULK_LINES = b'{"create":{"_index":"load"}}\n{"message":"load"}\n' * RECORDS_A_CALL
 
 
-def export_request(name: str) -> bytes:
-    records = [LogRecord(body=AnyValue(string_value=f"{name} load"))] * RECORDS_A_CALL
+def export_request(sender: int, call: int) -> bytes:
+    # No two are the same, since the same record twice is one.
+    texts = [f"grpc load {sender} {call} {number}" for number in range(RECORDS_A_CALL)]
+    records = [LogRecord(body=AnyValue(string_value=text)) for text in texts]
     groups = [ResourceLogs(scope_logs=[ScopeLogs(log_records=records)])]
     return ExportLogsServiceRequest(resource_logs=groups).SerializeToString()
 
@@ -28,18 +29,17 @@ def export_request(name: str) -> bytes:
 class GrpcSender:
     """Sends until it is refused, and counts what was taken."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, number: int) -> None:
         self.calls = 0
+        self._number = number
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self._call = self._channel.unary_unary(EXPORT)
 
     def run(self) -> None:
-        body = export_request("grpc")
         try:
-            self._call(body, timeout=20, wait_for_ready=True)
-            self.calls = 1
             while True:
-                self._call(body, timeout=20)
+                body = export_request(self._number, self.calls)
+                self._call(body, timeout=20, wait_for_ready=self.calls == 0)
                 self.calls += 1
         except grpc.RpcError as error:
             self.code = error.code()
@@ -48,16 +48,22 @@ class GrpcSender:
 
 
 class BulkSender:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, number: int) -> None:
         self.calls = 0
+        self._number = number
         self._server = server
 
     def run(self) -> None:
         headers = {"Content-Type": "application/x-ndjson"}
         try:
             while True:
+                lines = "".join(
+                    '{"create":{"_index":"load"}}\n'
+                    f'{{"message":"{self._number} {self.calls} {number}"}}\n'
+                    for number in range(RECORDS_A_CALL)
+                )
                 answer = self._server.request(
-                    "/_bulk", method="POST", body=BULK_LINES, headers=headers
+                    "/_bulk", method="POST", body=lines.encode(), headers=headers
                 )
                 if answer.status != 200:
                     return
@@ -78,8 +84,8 @@ def test_what_was_acknowledged_before_a_stop_is_there_after_it(
         environment={"OBSD_SERVER__OTLP_GRPC_LISTEN": f"127.0.0.1:{port}"},
     )
     with running(obsd):
-        grpc_senders = [GrpcSender(port) for _ in range(2)]
-        bulk_senders = [BulkSender(obsd) for _ in range(2)]
+        grpc_senders = [GrpcSender(port, number) for number in range(2)]
+        bulk_senders = [BulkSender(obsd, number) for number in range(2)]
         threads = [threading.Thread(target=s.run) for s in (*grpc_senders, *bulk_senders)]
         for thread in threads:
             thread.start()

@@ -135,7 +135,7 @@ async def test_times_as_documents_have_them(app, store, fields, time_ns) -> None
     [record] = store.records
     if time_ns is None:
         assert record.attributes == {"time": "soon"}
-        assert record.time_ns == record.observed_ns == NOW_NS // 1_000_000 * 1_000_000
+        assert record.time_ns == record.observed_ns == NOW_NS
     else:
         assert record.time_ns == time_ns
         assert "@timestamp" not in record.attributes
@@ -388,6 +388,11 @@ async def test_documents_are_counted(indexed_app) -> None:
     assert (missing.status, missing.json["error"]["type"]) == (404, "index_not_found_exception")
     other = await app.post("/es/_count", json={"query": {"term": {"a": 1}}})
     assert (other.status, other.json["error"]["type"]) == (400, "parsing_exception")
+
+
+async def test_documents_without_a_time_that_are_alike_are_all_kept(indexed_app) -> None:
+    await bulk(indexed_app, lines({"index": {"_index": "a"}}, {"message": "same"}) * 3)
+    assert (await indexed_app.get("/es/a/_count")).json["count"] == 3
 
 
 async def test_unknown_paths_and_methods_have_elasticsearchs_form(app) -> None:
