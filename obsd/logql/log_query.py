@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from obsd.logql.ast import LogQuery
 from obsd.logql.line import Line
@@ -14,9 +14,13 @@ from obsd.logql.result import LogEntry, LogStream, LogStreams, QueryStats
 from obsd.logql.stages import compile_pipeline
 from obsd.logql.storage import Storage
 from obsd.model.budget import QueryBudget
+from obsd.model.errors import QueryError
 from obsd.model.labels import Labels
 
 Direction = Literal["forward", "backward"]
+
+MAX_RESULT_BYTES: Final = 64 << 20
+"""Characters of lines that a result may have: 5,000 lines of 256 KiB would be 1.2 GiB."""
 
 
 @dataclass(slots=True)
@@ -26,14 +30,25 @@ class _Streams:
     interval_ns: int
     entries: dict[tuple[tuple[str, str], ...], list[LogEntry]] = field(default_factory=dict)
     count: int = 0
+    size: int = 0
 
     def add(self, labels: Mapping[str, str], entry: LogEntry) -> None:
-        """Take an entry, unless it is too near to the one before."""
+        """Take an entry, unless it is too near to the one before.
+
+        Raises:
+            QueryError: the result becomes too large.
+        """
         entries = self.entries.setdefault(tuple(sorted(labels.items())), [])
         if entries and abs(entry.time_ns - entries[-1].time_ns) < self.interval_ns:
             return
         entries.append(entry)
         self.count += 1
+        self.size += len(entry.line)
+        if self.size > MAX_RESULT_BYTES:
+            raise QueryError(
+                f"the lines found are larger than the limit of {MAX_RESULT_BYTES} bytes: ask for"
+                " fewer with limit, or narrow the query"
+            )
 
     def sorted(self) -> tuple[LogStream, ...]:
         return tuple(
@@ -65,7 +80,7 @@ def run_log_query(
         interval_ns: where not 0, each stream's lines are at least so far from one another.
 
     Raises:
-        QueryError: the budget says so.
+        QueryError: the budget says so, or the result is too large.
     """
     stats = QueryStats()
     streams = _Streams(interval_ns)

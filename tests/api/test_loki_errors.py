@@ -12,6 +12,7 @@ import pytest
 from obsd.api.errors import answer_to
 from obsd.api.keys import LOGS
 from obsd.api.loki_errors import render_loki_error
+from obsd.logql import log_query
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import (
     BadInputError,
@@ -65,6 +66,18 @@ async def test_lines_over_the_budget_are_a_400(tmp_path: Path) -> None:
         answer = await send(app, "/query_range", query='{app="api"} | logfmt | msg="none"')
         assert answer.status == 400
         assert "(limit 10)" in answer.text
+
+
+async def test_a_result_that_nobody_could_take_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_query, "MAX_RESULT_BYTES", 1000)
+    async with loki_app(tmp_path) as app:
+        await fill(app)
+        answer = await send(app, "/query_range", query='{app="api"}')
+        assert answer.status == 400
+        assert "limit of 1000 bytes" in answer.text
+        assert (await send(app, "/query_range", query='{app="api"}', limit=10)).status == 200
 
 
 async def test_a_client_that_goes_away_ends_its_query(
