@@ -13,6 +13,10 @@ class TemplateExecError(Exception):
     """A template that cannot be rendered for a line."""
 
 
+class JsonMap(dict[str, Any]):
+    """An object of JSON: a key that is not there has no value, while a label's is ""."""
+
+
 def is_true(value: Any) -> bool:  # noqa: ANN401 - any value of a template
     """False for nothing, 0, and what is empty."""
     return True if isinstance(value, GoTime) else bool(value)
@@ -24,6 +28,8 @@ def field_of(value: Any, name: str) -> Any:  # noqa: ANN401
     Raises:
         TemplateExecError: the value has no fields.
     """
+    if isinstance(value, JsonMap):
+        return value.get(name)
     if isinstance(value, dict):
         return value.get(name, "")
     if value is None:

@@ -19,7 +19,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final
 
 from obsd.logql.go_time import ZERO, GoTime, parse_go_time, zone_named
-from obsd.logql.go_values import is_true, show, type_name
+from obsd.logql.go_values import JsonMap, field_of, is_true, show, type_name
 from obsd.logql.literals import parse_bytes, parse_go_duration_ns
 from obsd.model.go_strings import quote
 from obsd.model.regex import compile_unanchored
@@ -234,7 +234,7 @@ def _product(*values: Any) -> int:  # noqa: ANN401
 
 def _from_json(text: Any) -> Any:  # noqa: ANN401
     try:
-        return json.loads(_text(text), parse_int=float)
+        return json.loads(_text(text), parse_int=float, object_hook=JsonMap)
     except RecursionError:
         raise ValueError("values are nested too deep") from None
     except ValueError:
@@ -340,7 +340,7 @@ def _index(value: Any, *keys: Any) -> Any:  # noqa: ANN401
     for key in keys:
         match value:
             case dict():
-                value = value.get(_text(key), "")
+                value = field_of(value, _text(key))
             case list() | str() if isinstance(key, int):
                 if not 0 <= key < len(value):
                     raise IndexError(f"index out of range: {key}")
