@@ -28,9 +28,12 @@ BATCH = 400
 WAIT_S = 30.0
 
 
-def write(server: Server, now_ms: int, word: str, count: int = BATCH) -> None:
+def write(server: Server, now_ms: int, word: str, count: int = BATCH, first: int = 0) -> None:
     """Records of two days, so that there are several files."""
-    texts = ((now_ms - n % 2 * DAY_MS - n, f"{word} number {n} of them") for n in range(count))
+    texts = (
+        (now_ms - n % 2 * DAY_MS - n, f"{word} number {n} of them")
+        for n in range(first, first + count)
+    )
     body = logs_body("deletion", texts)
     answer = server.request(LOGS_PATH, method="POST", body=body, headers=LOGS_HEADERS)
     assert answer.status == 200, answer.text
@@ -66,7 +69,7 @@ def test_a_deletion_outlives_a_kill_at_any_moment(tmp_path: Path) -> None:
             write(server, now_ms, f"drop{kill}k")
             if kill % 2:
                 assert flush(server) < 300
-                write(server, now_ms, f"drop{kill}k")
+                write(server, now_ms, f"drop{kill}k", first=BATCH)
             answer = delete(server, f"drop{kill}k", now_ms)
             assert answer.status == 202, answer.text
             assert answer.json()["matched"] == BATCH * (1 + kill % 2)
