@@ -116,11 +116,11 @@ async def test_the_exporter_waits_for_as_long_as_it_is_told(tmp_path: Path) -> N
     times_s: list[float] = []
     write = store.write
 
-    def write_second_time(*arguments: Any) -> Any:
+    def write_second_time(*arguments: Any, **options: Any) -> Any:
         times_s.append(time.monotonic())
         if len(times_s) == 1:
             raise OverloadedError("full", retry_after_s)
-        return write(*arguments)
+        return write(*arguments, **options)
 
     store.write = write_second_time
     async with running_app(tmp_path, open_logs=lambda _: store) as app:

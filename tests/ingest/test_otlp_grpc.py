@@ -223,10 +223,10 @@ async def test_a_call_that_has_begun_is_answered_before_the_end(server) -> None:
     loop = asyncio.get_running_loop()
     write = server.store.write
 
-    def slow_write(body, on_durable):
+    def slow_write(*arguments, **options):
         loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(may_end.wait(), loop).result(20)
-        return write(body, on_durable)
+        return write(*arguments, **options)
 
     server.store.write = slow_write
     call = asyncio.create_task(server.export(export_of("late")))
