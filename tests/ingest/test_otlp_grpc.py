@@ -232,11 +232,11 @@ async def test_a_call_that_has_begun_is_answered_before_the_end(server) -> None:
     call = asyncio.create_task(server.export(export_of("late")))
     await asyncio.wait_for(begun.wait(), 20)
     stopping = asyncio.create_task(server.receiver.stop())
-    refused = asyncio.create_task(server.refusal(export_of("later")))
     may_end.set()
     assert await call == b""
-    assert (await refused).code() is grpc.StatusCode.UNAVAILABLE
     await stopping
+    error = await server.refusal(export_of("later"))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert [record.body for record in server.store.records] == ["late"]
 
 
