@@ -92,19 +92,24 @@ def push_down(query: ast.LogQuery) -> Pushed:
             matchers.append(matcher)
     stages: list[ast.Stage] = []
     has_line = has_labels = True  # As the record has them.
+    has_only_parsed = True  # The labels that it has not are from its line.
     for stage in query.stages:
         part = _UNKNOWN
         match stage:
             case ast.LineFilter() if has_line:
                 part = _line_filter(stage)
             case ast.LabelFilter(test) if has_labels:
-                part = _test(test)
+                part = _test(test, of_line=False)
+            case ast.LabelFilter(test) if has_only_parsed:
+                part = _test(test, of_line=True)
             case ast.LineFormat() | ast.Decolorize():
-                has_line = False
+                has_line = has_only_parsed = False
             case ast.UnpackParser():
-                has_line = has_labels = False
+                has_line = has_labels = has_only_parsed = False
             case ast.LineFilter() | ast.LabelFilter():
                 pass
+            case ast.LabelFormat():
+                has_labels = has_only_parsed = False
             case _:
                 has_labels = False
         parts.append(part.predicate)
@@ -157,25 +162,39 @@ def _matches(field: str, expression: str) -> Predicate | None:
     return None if written is None else Regex(field, f"^(?s:{written})$")
 
 
-def _test(test: ast.LabelTest) -> _Part:
-    """A label filter in front of all that changes labels."""
+def _test(test: ast.LabelTest, *, of_line: bool) -> _Part:
+    """A label filter in front of all that changes labels, or only behind what parses the line."""
     match test:
         case ast.StringFilter(matcher):
-            return _string(matcher)
+            return _of_line(matcher) if of_line else _string(matcher)
         case ast.AndFilter(left, right):
-            first, second = _test(left), _test(right)
+            first, second = _test(left, of_line=of_line), _test(right, of_line=of_line)
             predicate = _all([first.predicate, second.predicate])
             return _Part(predicate, first.is_exact and second.is_exact)
         case ast.OrFilter(left, right):
-            first, second = _test(left), _test(right)
-            either = Or((first.predicate, second.predicate))
-            is_exact = first.is_exact and second.is_exact
+            first, second = _test(left, of_line=of_line), _test(right, of_line=of_line)
             # What is not known of one side is not known of both.
             if Everything() in {first.predicate, second.predicate}:
                 return _UNKNOWN
-            return _Part(either, is_exact)
+            either = Or((first.predicate, second.predicate))
+            return _Part(either, first.is_exact and second.is_exact)
         case _:
             return _UNKNOWN
+
+
+def _of_line(matcher: Matcher) -> _Part:
+    """A value that a parser finds stands in the line, unless something in it is escaped.
+
+    U+FFFD is a space where it is parsed, so a value with a space says less.
+    """
+    wanted = matcher.value
+    if matcher.op is not MatchOp.EQUAL or not wanted or " " in wanted:
+        return _UNKNOWN
+    of_record = _string(matcher)
+    if of_record == _UNKNOWN:
+        return _UNKNOWN
+    in_line = Regex(_BODY, f"{escape(wanted)}|{escape(chr(92))}")
+    return _Part(Or((of_record.predicate, in_line)), False)
 
 
 def _string(matcher: Matcher) -> _Part:

@@ -14,7 +14,7 @@ from obsd.logql import ast
 from obsd.logql.errors import PipelineError, SeriesLimitError
 from obsd.logql.label_tests import names_of
 from obsd.logql.line import Line
-from obsd.logql.pipeline import compile_selector, passes
+from obsd.logql.pipeline import compile_selector
 from obsd.logql.pushdown import Pushed, label_field, push_down
 from obsd.logql.result import QueryStats
 from obsd.logql.series import Grid, Steps
@@ -168,14 +168,16 @@ class Reader:
                 if is_selected is not None and not is_selected(stream):
                     continue
                 line = Line(time_ns, text, stream, metadata)
-                if not passes(stages, line):
-                    continue
-                value = sample_of(line)
-                if value is None:
-                    continue
-                if line.error:
-                    raise PipelineError(line.error, sorted(line.labels().items()))
-                series.add(key_of(line), time_ns, value)
+                for stage in stages:
+                    if not stage(line):
+                        break
+                else:
+                    value = sample_of(line)
+                    if value is None:
+                        continue
+                    if line.error:
+                        raise PipelineError(line.error, sorted(line.labels().items()))
+                    series.add(key_of(line), time_ns, value)
         self.stats.entries += series.count
         return self._aggregated(node, grouping, series)
 
