@@ -46,6 +46,7 @@ __all__ = [
     "log_patterns",
     "log_resources",
     "log_scan",
+    "log_statistics",
     "log_values",
     "matrix_json",
     "merge_log_segments",
@@ -387,6 +388,21 @@ def log_resources(
     bytes: bool,
     check: Callable[[], None],
 ) -> list[tuple[dict[str, Any], list[tuple[int, int, int]]]]: ...
+
+_LogStatistics = tuple[
+    int, int, tuple[int, bool], tuple[int, float, float, float], list[float], bool
+]
+
+def log_statistics(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    span: tuple[int, int],
+    step_ns: int,
+    field: str,
+    by: Sequence[str],
+    quantiles: Sequence[float],
+    check: Callable[[], None],
+) -> list[tuple[tuple[str, ...], list[_LogStatistics]]]: ...
 def log_values(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +15,7 @@ from obsd.api.errors import ErrorRenderer, render_json
 from obsd.api.keys import LOGS
 from obsd.api.params import InvalidParameterError, Params, parse_duration_ms, read_params
 from obsd.api.relative_time import parse_time_or_relative_ns
+from obsd.model.field_statistics import FieldStatistics
 from obsd.services.log_aggregator import LogQuery
 
 PATH: Final = "/api/v1/monitoring/logs"
@@ -106,6 +109,58 @@ async def search(request: web.Request) -> web.Response:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What is made of a field's values in a step."""
+
+    name: str
+    quantile: float | None = None
+
+    @staticmethod
+    def of(params: Params) -> Function | None:
+        """From `function` and, of `quantile`, `q`; None for the plain count of records.
+
+        Raises:
+            InvalidParameterError: there is no such function.
+        """
+        name = params.text("function") or "count"
+        if name == "quantile" or re.fullmatch(r"p\d{1,2}(\.\d{1,3})?", name, re.ASCII):
+            text = params.text("q") if name == "quantile" else name[1:]
+            try:
+                share = float(text) / (1 if name == "quantile" else 100)
+            except ValueError as error:
+                raise InvalidParameterError("q", error) from error
+            if not 0 <= share <= 1:
+                raise InvalidParameterError("q", "expected 0 to 1")
+            return Function(name, share)
+        if name == "count" and not params.text("field"):
+            return None
+        if name not in ("count", "unique", "min", "max", "avg", "sum"):
+            expected = "count, unique, min, max, avg, sum, quantile, or p50 and the like"
+            raise InvalidParameterError("function", f"expected {expected}")
+        return Function(name)
+
+    def value(self, found: FieldStatistics) -> float | None:
+        """None where no value is a number."""
+        match self.name:
+            case "count":
+                return found.records
+            case "unique":
+                return found.unique
+        if not found.numbers:
+            return None
+        match self.name:
+            case "min":
+                return found.min
+            case "max":
+                return found.max
+            case "avg":
+                return found.sum / found.numbers
+            case "sum":
+                return found.sum
+        return found.quantiles[0]
+
+
 async def aggregate(request: web.Request) -> web.Response:
     """`GET …/aggregate`: how many records match in each step, by fields or in all."""
     params = await read_params(request)
@@ -114,6 +169,26 @@ async def aggregate(request: web.Request) -> web.Response:
     step_ns = _step(params, asked.end_ns - asked.start_ns)
     start_ns = asked.start_ns - asked.start_ns % step_ns
     by = _names(params, "by")
+    steps = -(-(asked.end_ns - start_ns) // step_ns)
+    shown = {
+        "by": by,
+        "step": step_ns / _SECOND_NS,
+        "timestamps": [(start_ns + step * step_ns) / _SECOND_NS for step in range(steps)],
+    }
+    if function := Function.of(params):
+        if not (field := params.text("field")):
+            raise InvalidParameterError("field", f"{function.name} needs a field")
+        groups = await logs.field_statistics(
+            project_of(request),
+            asked.query,
+            field,
+            start_ns,
+            asked.end_ns,
+            step_ns,
+            by,
+            () if function.quantile is None else (function.quantile,),
+        )
+        return _json(shown | _of_field(function, field, groups, steps))
     rows = await logs.aggregate_logs(
         project_of(request),
         asked.query,
@@ -122,7 +197,6 @@ async def aggregate(request: web.Request) -> web.Response:
         step_ns,
         by,
     )
-    steps = -(-(asked.end_ns - start_ns) // step_ns)
     series = [
         {
             "value": ", ".join(values),
@@ -132,16 +206,62 @@ async def aggregate(request: web.Request) -> web.Response:
         }
         for values, counts in rows
     ]
-    times = [(start_ns + step * step_ns) / _SECOND_NS for step in range(steps)]
-    return _json(
+    return _json(shown | {"series": series, "total": sum(int(counts.sum()) for _, counts in rows)})
+
+
+def _of_field(
+    function: Function,
+    field: str,
+    groups: Sequence[tuple[tuple[str, ...], Mapping[int, FieldStatistics]]],
+    steps: int,
+) -> dict[str, object]:
+    cells = [found for _, by_step in groups for found in by_step.values()]
+    if function.name == "unique":
+        exact = all(found.unique_exact for found in cells)
+    else:
+        exact = function.quantile is None or all(found.quantiles_exact for found in cells)
+    series = [
         {
-            "by": by,
-            "step": step_ns / _SECOND_NS,
-            "timestamps": times,
-            "series": series,
-            "total": sum(int(counts.sum()) for _, counts in rows),
+            "value": ", ".join(values),
+            "values": values,
+            "points": [
+                None if (found := by_step.get(step)) is None else function.value(found)
+                for step in range(steps)
+            ],
         }
-    )
+        for values, by_step in groups
+    ]
+    return {"function": function.name, "field": field, "exact": exact, "series": series}
+
+
+_QUANTILES: Final = (0.5, 0.95, 0.99)
+_NAN: Final = float("nan")
+_NOTHING: Final = FieldStatistics(0, 0, True, 0, _NAN, _NAN, _NAN, (_NAN,) * 3, True)
+
+
+def _summary(found: FieldStatistics) -> dict[str, object]:
+    """What a list of a field's values shows of all of them."""
+    numbers: dict[str, object] | None = None
+    if found.numbers:
+        p50, p95, p99 = found.quantiles
+        numbers = {
+            "count": found.numbers,
+            "min": found.min,
+            "max": found.max,
+            "avg": found.sum / found.numbers,
+            "sum": found.sum,
+            "p50": p50,
+            "p95": p95,
+            "p99": p99,
+            "exact": found.quantiles_exact,
+        }
+    return {
+        "records": found.records,
+        "unique": found.unique,
+        "unique_exact": found.unique_exact,
+        "type": "number" if found.records and found.numbers == found.records else "text",
+        "numbers": numbers,
+    }
 
 
 def _step(params: Params, range_ns: int) -> int:
@@ -165,10 +285,14 @@ async def fields(request: web.Request) -> web.Response:
     limit = _limit(params, DEFAULT_FIELD_LIMIT)
     project_id = project_of(request)
     if name := params.text("field"):
-        values = await logs.field_values(
-            project_id, asked.query, name, asked.start_ns, asked.end_ns, limit
+        span = (asked.start_ns, asked.end_ns)
+        values = await logs.field_values(project_id, asked.query, name, *span, limit)
+        groups = await logs.field_statistics(
+            project_id, asked.query, name, *span, max(span[1] - span[0], 1), (), _QUANTILES
         )
-        return _json({"field": name, "values": [{"value": v, "count": n} for v, n in values]})
+        found = [cell for _, by_step in groups for cell in by_step.values()]
+        shown = {"field": name, "values": [{"value": v, "count": n} for v, n in values]}
+        return _json(shown | _summary(found[0] if found else _NOTHING))
     names = await logs.field_names(project_id, asked.query, asked.start_ns, asked.end_ns, limit)
     return _json({"fields": [{"name": name, "count": count} for name, count in names]})
 

@@ -54,6 +54,7 @@ from obsd.model.errors import (
     TooLargeError,
     UndecodableError,
 )
+from obsd.model.field_statistics import FieldStatistics
 from obsd.model.head_memory import HeadMemory
 from obsd.model.log_deletion import LogDeletion
 from obsd.model.log_lines import LogLines
@@ -74,6 +75,7 @@ SCAN_LINES: Final = 4096
 """Lines of a scan's batches: the first are small, since many a query needs no more."""
 
 _MS: Final = 1_000_000
+_NAN: Final = float("nan")
 _FOREVER_NS: Final = (1 << 63) - 1
 _NOTHING: Final = bytes.fromhex("28b52ffd2000010000")
 """An empty request, compressed with zstd."""
@@ -907,6 +909,51 @@ class LogEngine:
     def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
         """What a pattern is called by now, and its template; None where it is not known."""
         return self._patterns.template_of(pattern_id)
+
+    def field_statistics(
+        self,
+        predicate: Predicate,
+        field: str,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        quantiles: Sequence[float],
+        budget: QueryBudget,
+    ) -> list[tuple[tuple[str, ...], dict[int, FieldStatistics]]]:
+        """What a field's values come to, by the texts of other fields, in each step that has any.
+
+        Steps are as those of `count_over_time`.
+
+        Raises:
+            QueryError: there are too many groups and steps.
+        """
+        if step_ns <= 0 or end_ns <= start_ns:
+            raise BadInputError("the step must be positive and the end after the start")
+        encoded = self._encode(predicate)
+        oldest_ns = self._oldest_ns(self._clock.now_ms())
+        if oldest_ns > start_ns:
+            encoded = ("and", [encoded, ("range", "time", oldest_ns, True, None, False)])
+        span, shares = (start_ns, end_ns), list(quantiles)
+        groups = self._read(
+            lambda sources: _native.log_statistics(
+                sources, encoded, span, step_ns, field, list(by), shares, budget.check
+            )
+        )
+        return [
+            (
+                labels,
+                {
+                    step: FieldStatistics(
+                        records, *unique, count, total, low, high, tuple(found), exact
+                    )
+                    if count
+                    else FieldStatistics(records, *unique, 0, _NAN, _NAN, _NAN, tuple(found), exact)
+                    for step, records, unique, (count, total, low, high), found, exact in steps
+                },
+            )
+            for labels, steps in groups
+        ]
 
     def field_values(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from obsd.model.budget import QueryBudget
 from obsd.model.log_deletion import LogDeletion
 
 if TYPE_CHECKING:
+    from obsd.model.field_statistics import FieldStatistics
     from obsd.model.log_lines import LogLines
     from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
@@ -156,6 +157,19 @@ class AbsentLogs:
 
     def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
         return None
+
+    def field_statistics(
+        self,
+        predicate: Predicate,
+        field: str,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        quantiles: Sequence[float],
+        budget: QueryBudget,
+    ) -> Sequence[tuple[tuple[str, ...], Mapping[int, FieldStatistics]]]:
+        return []
 
     def field_values(
         self,

@@ -33,6 +33,7 @@ from obsd.services.projects import Projects
 from obsd.services.query_turns import QueryTurns
 
 if TYPE_CHECKING:
+    from obsd.model.field_statistics import FieldStatistics
     from obsd.model.log_predicate import Predicate
 
 T = TypeVar("T")
@@ -396,6 +397,35 @@ class LogAggregator:
         return await self.read(
             project_id,
             lambda store, budget: store.field_names(predicate, start_ns, end_ns, limit, budget),
+        )
+
+    async def field_statistics(
+        self,
+        project_id: str,
+        query: LogQuery,
+        field: str,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str] = (),
+        quantiles: Sequence[float] = (),
+    ) -> Sequence[tuple[tuple[str, ...], Mapping[int, FieldStatistics]]]:
+        """What a field's values come to by those of others, in each step that has any.
+
+        Raises:
+            BadInputError: there would be too many steps.
+        """
+        if step_ns <= 0 or end_ns - start_ns > step_ns * MAX_STEPS:
+            raise BadInputError(f"more than {MAX_STEPS:,} steps; make them longer")
+        predicate = query.to_predicate(self.now_ns())
+        if end_ns <= start_ns:
+            return []
+        name, own_names = _own_name(field), [_own_name(name) for name in by]
+        return await self.read(
+            project_id,
+            lambda store, budget: store.field_statistics(
+                predicate, name, start_ns, end_ns, step_ns, own_names, quantiles, budget
+            ),
         )
 
     async def field_values(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from obsd.model.budget import QueryBudget
 
 if TYPE_CHECKING:
+    from obsd.model.field_statistics import FieldStatistics
     from obsd.model.log_deletion import LogDeletion
     from obsd.model.log_lines import LogLines
     from obsd.model.log_pattern import LogPattern, PatternValues
@@ -249,6 +250,19 @@ class LogStore(Protocol):
 
     def pattern_template(self, pattern_id: str) -> tuple[str, str] | None:
         """What a pattern is called by now, and its template; None where it is not known."""
+
+    def field_statistics(
+        self,
+        predicate: Predicate,
+        field: str,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        quantiles: Sequence[float],
+        budget: QueryBudget,
+    ) -> Sequence[tuple[tuple[str, ...], Mapping[int, FieldStatistics]]]:
+        """A field's values by the texts of others, in the steps that have any, by their number."""
 
     def field_values(
         self,

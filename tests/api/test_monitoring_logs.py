@@ -116,6 +116,37 @@ async def test_aggregate_counts_by_step_and_value(app) -> None:
     assert len(row["counts"]) == len(answer.json["timestamps"])
 
 
+async def test_aggregate_makes_numbers_of_a_field(app) -> None:
+    params = {"from": "-10s", "to": "now", "step": "5s", "field": "n", "by": "service,level"}
+    answer = await app.get(PATH + "/aggregate", params | {"function": "avg"})
+    shown = answer.json
+    assert (shown["function"], shown["field"], shown["exact"]) == ("avg", "n", True)
+    assert {row["value"]: row["points"] for row in shown["series"]} == {
+        "api, error": [None, 3.0],
+        "api, info": [None, 3.0],
+        "web, error": [8.0, None],
+        "web, info": [7.0, None],
+    }
+    for function, number in {"p50": 5.0, "max": 9.0, "sum": 45.0, "unique": 9, "count": 9}.items():
+        one_step = {"from": "-9500ms", "to": "now", "step": "1h", "field": "n"}
+        answer = await app.get(PATH + "/aggregate", one_step | {"function": function})
+        [row] = answer.json["series"]
+        assert [point for point in row["points"] if point is not None] == [number], function
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"function": "median", "field": "n"},
+        {"function": "p50"},
+        {"function": "quantile", "field": "n"},
+        {"function": "quantile", "field": "n", "q": "2"},
+    ],
+)
+async def test_aggregate_refuses_wrong_functions(app, wrong) -> None:
+    assert (await app.get(PATH + "/aggregate", wrong)).status == 400
+
+
 @pytest.mark.parametrize("step", ["-1s", "soon", "0", "1ms"])
 async def test_aggregate_refuses_wrong_steps(app, step) -> None:
     assert (await app.get(PATH + "/aggregate", {"step": step})).status == 400
@@ -133,7 +164,22 @@ async def test_fields(app) -> None:
     names = await app.get(PATH + "/fields", {"query": "level:error"})
     assert names.json == {"fields": [{"name": "n", "count": 5}]}
     values = await app.get(PATH + "/fields", {"field": "service", "limit": "1"})
-    assert values.json == {"field": "service", "values": [{"value": "api", "count": 6}]}
+    assert values.json == {
+        "field": "service",
+        "values": [{"value": "api", "count": 6}],
+        "records": 10,
+        "unique": 2,
+        "unique_exact": True,
+        "type": "text",
+        "numbers": None,
+    }
+    numeric = await app.get(PATH + "/fields", {"field": "n"})
+    assert (numeric.json["type"], numeric.json["unique"]) == ("number", 10)
+    assert {key: numeric.json["numbers"][key] for key in ("min", "max", "avg")} == {
+        "min": 0.0,
+        "max": 9.0,
+        "avg": 4.5,
+    }
 
 
 async def test_head_has_no_body_and_wrong_methods_are_named(app) -> None:

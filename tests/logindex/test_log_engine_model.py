@@ -35,7 +35,7 @@ from obsd.model.log_predicate import (
     Wildcard,
 )
 from obsd.model.log_record import LogRecord
-from tests.logindex.matching import body_text, group_text, matches
+from tests.logindex.matching import body_text, field_value, group_text, matches, number
 from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, request, write
 
 HOUR_NS = 3_600_000_000_000
@@ -244,6 +244,41 @@ class EngineAgainstList(RuleBasedStateMachine):
                 size = len((body_text(item.body) or "").encode())
                 counts[(item.time_ns - start) // step] += 1 if weight == "records" else size
         assert [(group, counts.tolist()) for group, counts in groups] == sorted(expected.items())
+
+    @rule(
+        predicate=predicates,
+        start=times,
+        hours=st.integers(1, 60),
+        field=st.one_of(named, st.sampled_from(["level", "body"])),
+        by=st.lists(named, max_size=2),
+    )
+    def statistics(
+        self, predicate: Predicate, start: int, hours: int, field: str, by: list[str]
+    ) -> None:
+        end, step = start + hours * HOUR_NS, 7 * HOUR_NS
+        asked = (predicate, field, start, end, step, by, (0.0, 0.5, 1.0))
+        expected: dict[tuple[str, ...], dict[int, list[str]]] = {}
+        for item in self.stored:
+            own = item.body if field == "body" else field_value(item, field)
+            if start <= item.time_ns < end and matches(predicate, item) and own is not None:
+                group = tuple(group_text(item, name) for name in by)
+                steps = expected.setdefault(group, {})
+                steps.setdefault((item.time_ns - start) // step, []).append(group_text(item, field))
+        found = dict(self.engine.field_statistics(*asked, QueryBudget()))
+        assert {group: set(steps) for group, steps in found.items()} == {
+            group: set(steps) for group, steps in expected.items()
+        }
+        for group, steps in expected.items():
+            for at, texts in steps.items():
+                cell = found[group][at]
+                numbers = sorted(float(n) for text in texts if (n := number(text)) is not None)
+                assert (cell.records, cell.unique) == (len(texts), len(set(texts)))
+                assert (cell.unique_exact, cell.quantiles_exact) == (True, True)
+                assert cell.numbers == len(numbers)
+                if numbers:
+                    middle = numbers[int(0.5 * (len(numbers) - 1) + 0.5)]
+                    assert (cell.min, cell.max) == (numbers[0], numbers[-1])
+                    assert cell.quantiles == (numbers[0], middle, numbers[-1])
 
     def teardown(self) -> None:
         if hasattr(self, "engine"):

@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from obsd.api.log_entry import log_entry
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, UndecodableError
+from obsd.model.field_statistics import FieldStatistics
 from obsd.model.log_deletion import LogDeletion
 from obsd.model.log_labels import stream_labels, structured_metadata
 from obsd.model.log_lines import LogLines
@@ -70,6 +71,25 @@ def plain(value: Any) -> Any:
         case "kvlist_value":
             return pairs(value.kvlist_value.values)
     return getattr(value, kind)
+
+
+def statistics_of(texts: Sequence[str], quantiles: Sequence[float]) -> FieldStatistics:
+    """Of all the values of a field in a step."""
+    numbers = sorted(n for text in texts if (n := number(text)) is not None)
+    shares = [round(share * (len(numbers) - 1)) for share in quantiles]
+    nan = float("nan")
+    of_numbers = (sum(numbers), numbers[0], numbers[-1]) if numbers else (nan, nan, nan)
+    found = tuple(float(numbers[rank]) if numbers else nan for rank in shares)
+    return FieldStatistics(
+        len(texts), len(set(texts)), True, len(numbers), *map(float, of_numbers), found, True
+    )
+
+
+def number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def pairs(key_values: Any) -> dict[str, Any]:
@@ -341,6 +361,29 @@ class MemoryLogs:
                 strict=True,
             )
         ).get(pattern_id)
+
+    def field_statistics(
+        self,
+        predicate: Predicate,
+        name: str,
+        start_ns: int,
+        end_ns: int,
+        step_ns: int,
+        by: Sequence[str],
+        quantiles: Sequence[float],
+        budget: QueryBudget,
+    ) -> list[tuple[tuple[str, ...], dict[int, FieldStatistics]]]:
+        groups: dict[tuple[str, ...], dict[int, list[str]]] = {}
+        for record in self._found(predicate, start_ns, end_ns):
+            group = tuple(next((text_of(v) for v in values(record, each)), "") or "" for each in by)
+            own = next((text_of(v) for v in values(record, name)), None)
+            if own is not None:
+                steps = groups.setdefault(group, {})
+                steps.setdefault((record.time_ns - start_ns) // step_ns, []).append(own)
+        return [
+            (group, {step: statistics_of(texts, quantiles) for step, texts in steps.items()})
+            for group, steps in sorted(groups.items())
+        ]
 
     def field_values(
         self,

@@ -7,6 +7,7 @@ use super::granule::{Corrupt, Kind, View, fill};
 use super::levels::{LEVELS, level_of};
 use super::search::Hit;
 use super::value::{Value, list, map};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,27 +15,32 @@ use std::sync::Arc;
 /// A page's records may take so much; it ends early then.
 const MAX_PAGE_BYTES: usize = 64 << 20;
 
+/// Granules that are read at one time.
+const WAVE: usize = 4;
+
 /// The entries of hits, in order, of as many of the first as there is room for, at least one.
 ///
 /// # Errors
 /// A column is damaged.
 pub fn write_page(hits: &[Hit]) -> Result<Vec<String>, Corrupt> {
-    // Granule after granule: the columns of only one are in memory as a whole.
+    // The columns of only a few granules are in memory as a whole.
     let mut order: Vec<usize> = (0..hits.len()).collect();
     order.sort_by_key(|index| Arc::as_ptr(&hits[*index].granule));
     let mut found: BTreeMap<usize, String> = BTreeMap::new();
     let (mut size_bytes, mut end) = (0, hits.len());
-    for of_granule in order.chunk_by(|a, b| Arc::ptr_eq(&hits[*a].granule, &hits[*b].granule)) {
-        let view = View::new(Arc::clone(&hits[of_granule[0]].granule));
-        let mut writer = EntryWriter::new(&view, of_granule.iter().map(|index| hits[*index].row))?;
-        for index in of_granule {
-            if *index >= end {
+    let same = |a: &usize, b: &usize| Arc::ptr_eq(&hits[*a].granule, &hits[*b].granule);
+    let granules: Vec<&[usize]> = order.chunk_by(same).collect();
+    for wave in granules.chunks(WAVE) {
+        let written: Vec<Vec<(usize, String)>> = wave
+            .par_iter()
+            .map(|of_granule| write_rows(hits, of_granule, end))
+            .collect::<Result<_, Corrupt>>()?;
+        for (index, entry) in written.into_iter().flatten() {
+            if index >= end {
                 continue;
             }
-            let mut entry = String::new();
-            writer.write(hits[*index].row, &mut entry)?;
             size_bytes += entry.len();
-            found.insert(*index, entry);
+            found.insert(index, entry);
             while size_bytes > MAX_PAGE_BYTES
                 && found.len() > 1
                 && let Some((last, entry)) = found.pop_last()
@@ -45,6 +51,30 @@ pub fn write_page(hits: &[Hit]) -> Result<Vec<String>, Corrupt> {
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// The entries of some hits of one granule, of those before `end`.
+fn write_rows(
+    hits: &[Hit],
+    of_granule: &[usize],
+    end: usize,
+) -> Result<Vec<(usize, String)>, Corrupt> {
+    let wanted = || of_granule.iter().filter(|index| **index < end);
+    let Some(first) = wanted().next() else { return Ok(Vec::new()) };
+    let view = View::new(Arc::clone(&hits[*first].granule));
+    let mut writer = EntryWriter::new(&view, wanted().map(|index| hits[*index].row))?;
+    let mut size_bytes = 0;
+    let mut written = Vec::new();
+    for index in wanted() {
+        let mut entry = String::new();
+        writer.write(hits[*index].row, &mut entry)?;
+        size_bytes += entry.len();
+        written.push((*index, entry));
+        if size_bytes > MAX_PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(written)
 }
 
 /// Writes entries of rows of a granule.

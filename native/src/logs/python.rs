@@ -15,6 +15,7 @@ use super::python_value::{entries, record};
 use super::search::{HistogramSpec, Hit, PageSpec, Query, SearchError};
 use super::seen::Seen;
 use super::segment::{self, Segment, SegmentError};
+use super::statistics::{Cell, StatisticsSpec};
 use crate::tsdb::python::{CorruptError, TooLargeError};
 use numpy::{IntoPyArray, PyArray1};
 use parking_lot::Mutex;
@@ -575,6 +576,41 @@ fn log_resources<'py>(
         .collect()
 }
 
+type Statistics = Vec<(usize, u64, (u64, bool), (u64, f64, f64, f64), Vec<f64>, bool)>;
+
+/// [(values of the fields `by`, [(step, records with the field, (different values, exact), (numbers,
+/// sum, least, greatest), quantiles, exact)])], sorted by values and step.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+fn log_statistics<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    span: (i64, i64),
+    step_ns: u64,
+    field: &str,
+    by: Vec<String>,
+    quantiles: Vec<f64>,
+    check: Py<PyAny>,
+) -> PyResult<Vec<(Bound<'py, PyTuple>, Statistics)>> {
+    let search = Search::new(sources, predicate, span)?;
+    let by = by.iter().map(|name| Field::of(name)).collect();
+    let spec = StatisticsSpec { field: Field::of(field), step_ns: step_ns.max(1), by };
+    let groups = py
+        .detach(|| search.query.statistics(search.granules()?, &spec, checker(&check)))
+        .map_err(search_error)?;
+    let of_step = |(step, mut cell): (usize, Cell)| {
+        let found = quantiles.iter().map(|share| cell.numbers.quantile(*share)).collect();
+        let n = &cell.numbers;
+        let sums = (n.count, n.sum, n.min, n.max);
+        (step, cell.records, cell.distinct.count(), sums, found, n.is_exact())
+    };
+    let group = |(labels, steps): (Vec<String>, BTreeMap<usize, Cell>)| {
+        Ok((PyTuple::new(py, labels)?, steps.into_iter().map(of_step).collect()))
+    };
+    groups.into_iter().map(group).collect()
+}
+
 /// Says how much memory the columns may take that searches have read lately.
 #[pyfunction]
 fn bound_log_columns(py: Python<'_>, max_bytes: usize) {
@@ -606,6 +642,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(log_scan, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
     m.add_function(wrap_pyfunction!(log_resources, m)?)?;
+    m.add_function(wrap_pyfunction!(log_statistics, m)?)?;
     m.add_function(wrap_pyfunction!(log_values, m)?)?;
     super::pipeline::register(m)
 }
