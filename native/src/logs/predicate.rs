@@ -305,6 +305,10 @@ impl Test {
             {
                 true
             }
+            // An id is looked for among thousands.
+            (Self::Equals(wanted, _), Value::Text(bytes)) if bytes.is_ascii() => {
+                bytes.eq_ignore_ascii_case(wanted.as_bytes())
+            }
             // Of another whole number the text is another one, too.
             (Self::Equals(_, Some(_)), Value::Int(_)) => false,
             _ => value.text().is_some_and(|text| self.text(&text, false)),
