@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// Larger columns have values that hardly repeat: few searches gain from them.
-const MAX_COLUMN_BYTES: usize = 64 << 10;
+pub const SMALL_BYTES: usize = 64 << 10;
+
+/// Of granules whose records are shown, which are the newest mostly and shown again and again.
+pub const LARGE_BYTES: usize = 512 << 10;
 
 /// What an entry takes beside its column.
 const ENTRY_BYTES: usize = 96;
@@ -89,11 +92,11 @@ impl ColumnCache {
         Some(Arc::clone(&shard.entries[*place].1))
     }
 
-    /// Keeps a column, unless it is too large.
-    pub fn put(&self, granule: u64, block: usize, column: &Arc<Stored>) {
+    /// Keeps a column, unless it takes more than it may.
+    pub fn put(&self, granule: u64, block: usize, column: &Arc<Stored>, most_bytes: usize) {
         let bytes = column.size_bytes() + ENTRY_BYTES;
         let max_bytes = self.shard_bytes();
-        if bytes > MAX_COLUMN_BYTES.min(max_bytes) {
+        if bytes > most_bytes.min(max_bytes) {
             return;
         }
         let mut shard = self.shard(granule).lock();
@@ -152,7 +155,7 @@ mod tests {
                     }
                     1..5 => {
                         let column = made.entry((granule, block)).or_default();
-                        cache.put(granule, block, column);
+                        cache.put(granule, block, column, SMALL_BYTES);
                     }
                     _ => {
                         if let Some(found) = cache.get(granule, block) {

@@ -61,7 +61,7 @@ fn write_rows(
 ) -> Result<Vec<(usize, String)>, Corrupt> {
     let wanted = || of_granule.iter().filter(|index| **index < end);
     let Some(first) = wanted().next() else { return Ok(Vec::new()) };
-    let view = View::new(Arc::clone(&hits[*first].granule));
+    let view = View::for_page(Arc::clone(&hits[*first].granule));
     let mut writer = EntryWriter::new(&view, wanted().map(|index| hits[*index].row))?;
     let mut size_bytes = 0;
     let mut written = Vec::new();

@@ -356,20 +356,24 @@ impl Granule {
         self.with_block(&self.blocks[index], |data| decode_ints(&mut Reader::new(data), self.rows))
     }
 
-    /// A column that every granule may have.
-    pub(super) fn read_column(&self, kind: Kind) -> Result<Arc<Stored>, ColumnError> {
+    /// A column that every granule may have; it is kept in memory if it takes at most `keep` bytes.
+    pub(super) fn read_column(&self, kind: Kind, keep: usize) -> Result<Arc<Stored>, ColumnError> {
         match self.block(kind) {
-            Some(index) => self.read_cached(index),
+            Some(index) => self.read_cached(index, keep),
             None => Ok(Arc::default()),
         }
     }
 
     /// The column of the n-th attribute.
-    pub(super) fn read_attribute(&self, index: usize) -> Result<Arc<Stored>, ColumnError> {
-        self.read_cached(self.attributes[index].block)
+    pub(super) fn read_attribute(
+        &self,
+        index: usize,
+        keep: usize,
+    ) -> Result<Arc<Stored>, ColumnError> {
+        self.read_cached(self.attributes[index].block, keep)
     }
 
-    fn read_cached(&self, index: usize) -> Result<Arc<Stored>, ColumnError> {
+    fn read_cached(&self, index: usize, keep: usize) -> Result<Arc<Stored>, ColumnError> {
         if let Some(column) = COLUMNS.get(self.cached.number, index) {
             return Ok(column);
         }
@@ -377,7 +381,7 @@ impl Granule {
             Stored::decode(&mut Reader::new(data), self.rows)
         })?;
         let column = Arc::new(column);
-        COLUMNS.put(self.cached.number, index, &column);
+        COLUMNS.put(self.cached.number, index, &column, keep);
         Ok(column)
     }
 

@@ -1,5 +1,6 @@
 //! A granule with the columns that have been asked for, for one search.
 
+use super::cache::{LARGE_BYTES, SMALL_BYTES};
 use super::column::{ColumnError, Strings, TEMPLATE};
 use super::granule::{Corrupt, Granule, KINDS, Kind, fill};
 use super::stored::Stored;
@@ -16,6 +17,8 @@ pub struct StoredBodies {
 /// A granule with the columns that have been asked for, for one search.
 pub struct View {
     pub granule: Arc<Granule>,
+    /// Columns of up to so many bytes are kept for later searches.
+    keep: usize,
     times: OnceLock<Vec<i64>>,
     rows: OnceLock<Vec<i64>>,
     observed: OnceLock<Vec<i64>>,
@@ -30,6 +33,7 @@ impl View {
         let attributes = granule.attributes.iter().map(|_| OnceLock::new()).collect();
         Self {
             granule,
+            keep: SMALL_BYTES,
             times: OnceLock::new(),
             rows: OnceLock::new(),
             observed: OnceLock::new(),
@@ -37,6 +41,12 @@ impl View {
             bodies: OnceLock::new(),
             attributes,
         }
+    }
+
+    /// For a page of records.
+    #[must_use]
+    pub fn for_page(granule: Arc<Granule>) -> Self {
+        Self { keep: LARGE_BYTES, ..Self::new(granule) }
     }
 
     fn once<'a, T>(
@@ -76,12 +86,12 @@ impl View {
     }
 
     fn shared(&self, kind: Kind) -> Result<&Arc<Stored>, Corrupt> {
-        self.once(&self.columns[kind as usize], || self.granule.read_column(kind))
+        self.once(&self.columns[kind as usize], || self.granule.read_column(kind, self.keep))
     }
 
     /// The column of the n-th attribute.
     pub fn attribute(&self, index: usize) -> Result<&Stored, Corrupt> {
-        Ok(self.once(&self.attributes[index], || self.granule.read_attribute(index))?)
+        Ok(self.once(&self.attributes[index], || self.granule.read_attribute(index, self.keep))?)
     }
 
     /// Bodies, and for each row which it is of those with its template.
