@@ -43,8 +43,7 @@ pub fn parse_line(line: &[u8], moment: Moment) -> Option<Findings<'_>> {
         return None;
     }
     let (size, mut line) = word(line.strip_prefix(b" ").unwrap_or_default());
-    let mut found = Findings::default();
-    found.time_ns = stamp.resolve(moment).map(Into::into);
+    let mut found = Findings::at(stamp.resolve(moment));
     match status {
         500.. => found.level(17, b"error"),
         400.. => found.level(13, b"warn"),

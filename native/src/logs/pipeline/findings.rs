@@ -37,6 +37,12 @@ pub struct Findings<'t> {
 }
 
 impl<'t> Findings<'t> {
+    /// A time, if there is one, and nothing else yet.
+    #[must_use]
+    pub fn at(time_ns: Option<u64>) -> Self {
+        Self { time_ns: time_ns.map(Into::into), ..Self::default() }
+    }
+
     pub fn attribute(&mut self, name: &'static str, value: Val<'t>) {
         self.attributes.push((Cow::Borrowed(name.as_bytes()), value));
     }

@@ -17,8 +17,8 @@ const MAX_PROSE_BYTES: usize = 160;
 /// What a line's header says; nothing at all, mostly, where there is none.
 #[must_use]
 pub fn read_header(line: &[u8], moment: Moment) -> Findings<'_> {
-    let known: [fn(&[u8], Moment) -> Option<Findings<'_>>; 3] = [klog, ruby, redis];
-    if let Some(found) = known.iter().find_map(|form| form(line, moment)) {
+    let known = klog(line, moment).or_else(|| ruby(line, moment)).or_else(|| redis(line, moment));
+    if let Some(found) = known {
         return found;
     }
     let (open, rest) = match line.strip_prefix(b"[") {
@@ -56,8 +56,7 @@ pub fn klog(line: &[u8], moment: Moment) -> Option<Findings<'_>> {
     let header = &header[..memchr(b']', header)?];
     let mut parts = header.split(|b| *b == b' ').filter(|part| !part.is_empty());
     let (process, place) = (parts.next()?, parts.next()?);
-    let mut found = Findings::default();
-    found.time_ns = stamp.resolve(moment).map(Into::into);
+    let mut found = Findings::at(stamp.resolve(moment));
     found.level(severity_of_letter(line[0]), &line[..1]);
     found.number("thread.id", process);
     code_place(place, &mut found);
@@ -89,8 +88,7 @@ fn ruby(line: &[u8], moment: Moment) -> Option<Findings<'_>> {
     let close = memchr(b']', rest)?;
     let (process, rest) = (&rest[..close], rest[close + 1..].trim_ascii_start());
     let (word, rest) = rest.split_at(memchr(b' ', rest)?);
-    let mut found = Findings::default();
-    found.time_ns = stamp.resolve(moment).map(Into::into);
+    let mut found = Findings::at(stamp.resolve(moment));
     let number = severity_of(word);
     found.level(if number == 0 { 9 } else { number }, word);
     found.number("process.pid", process);
@@ -117,8 +115,7 @@ fn redis(line: &[u8], moment: Moment) -> Option<Findings<'_>> {
     let [b' ', mark, b' ', ..] = &rest[stamp.len..] else {
         return None;
     };
-    let mut found = Findings::default();
-    found.time_ns = stamp.resolve(moment).map(Into::into);
+    let mut found = Findings::at(stamp.resolve(moment));
     match mark {
         b'.' | b'-' => found.level(5, b"debug"),
         b'*' => found.level(10, b"notice"),
@@ -196,8 +193,7 @@ impl<'t> Iterator for Tokens<'t> {
 
 /// What follows a time; `open` when that stood in a bracket that may still be open.
 fn stamped(after: &[u8], open: bool, stamp: Stamp, moment: Moment) -> Findings<'_> {
-    let mut found = Findings::default();
-    found.time_ns = stamp.resolve(moment).map(Into::into);
+    let mut found = Findings::at(stamp.resolve(moment));
     let closed = after.strip_prefix(b"]");
     let is_open = open && closed.is_none();
     let after = closed.unwrap_or(after);

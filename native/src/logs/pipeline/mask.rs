@@ -16,12 +16,14 @@ pub enum Instead {
     Hash(Vec<u8>),
 }
 
+type Check = fn(&str) -> bool;
+
 /// What is masked.
 #[derive(Debug)]
 pub struct Kind {
     regex: Regex,
     /// What a match must pass besides.
-    check: Option<fn(&str) -> bool>,
+    check: Option<Check>,
 }
 
 impl Kind {
@@ -34,7 +36,7 @@ impl Kind {
     /// One of the kinds that have a name; `None` when there is none of that name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Result<Self, regex::Error>> {
-        let (pattern, check): (&str, Option<fn(&str) -> bool>) = match name {
+        let (pattern, check): (&str, Option<Check>) = match name {
             "email" => (
                 r"(?-u:\b)[A-Za-z0-9_.%+-]{1,64}@(?:[A-Za-z0-9_-]{1,63}\.){1,8}[A-Za-z]{2,24}(?-u:\b)",
                 None,
@@ -96,7 +98,7 @@ fn passes_luhn(text: &str) -> bool {
             (_, twice) => twice / 10 + twice % 10,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// A rule that masks.

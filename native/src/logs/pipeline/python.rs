@@ -218,7 +218,7 @@ fn record<'py>(py: Python<'py>, found: Option<(Vec<u8>, usize)>) -> Lines<'py> {
 impl PyLineJoiner {
     /// Of a record, bytes (one line may have more) and lines.
     #[new]
-    #[pyo3(signature = (max_bytes = super::stack::MAX_RECORD_BYTES, max_lines = super::stack::MAX_RECORD_LINES))]
+    #[pyo3(signature = (max_bytes = 65536, max_lines = 1000))]
     fn new(max_bytes: usize, max_lines: usize) -> Self {
         Self(Mutex::new(Joiner::new(max_bytes, max_lines)))
     }

@@ -120,8 +120,7 @@ fn quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
 fn rfc3164(line: &[u8], moment: Moment) -> Option<Findings<'_>> {
     let stamp = parse_stamp(line)?;
     let rest = line[stamp.len..].strip_prefix(b" ")?;
-    let mut found = Findings::default();
-    found.time_ns = stamp.resolve(moment).map(Into::into);
+    let mut found = Findings::at(stamp.resolve(moment));
     let mut words = rest.splitn(3, |b| *b == b' ');
     let (first, second) = (words.next()?, words.next().unwrap_or_default());
     // The host may be missing: then the tag comes first.
@@ -159,8 +158,7 @@ pub fn parse_cri(line: &[u8], moment: Moment) -> Option<Findings<'_>> {
     };
     let message = rest.strip_prefix(b" F").or_else(|| rest.strip_prefix(b" P"))?;
     let message = if message.is_empty() { message } else { message.strip_prefix(b" ")? };
-    let mut found = Findings::default();
-    found.time_ns = stamp.resolve(moment).map(Into::into);
+    let mut found = Findings::at(stamp.resolve(moment));
     found.text("log.iostream", stream);
     found.body = Some(Val::text(message));
     Some(found)

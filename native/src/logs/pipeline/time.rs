@@ -426,11 +426,14 @@ fn epoch(ns: i64, moment: Moment) -> Option<u64> {
 
 /// Seconds until the year 5138, milliseconds from 1973 on, and so forth.
 fn unit_ns(number: i64) -> i64 {
-    match number {
-        ..100_000_000_000 => SECOND_NS,
-        ..100_000_000_000_000 => 1_000_000,
-        ..100_000_000_000_000_000 => 1_000,
-        _ => 1,
+    if number < 100_000_000_000 {
+        SECOND_NS
+    } else if number < 100_000_000_000_000 {
+        1_000_000
+    } else if number < 100_000_000_000_000_000 {
+        1_000
+    } else {
+        1
     }
 }
 
