@@ -459,13 +459,13 @@ fn decode_variables(
     let values = column.values();
     let mut input = Reader::new(data);
     let mut variables = Vec::with_capacity(values.len());
-    for id in 0..values.len() {
+    for (id, wanted) in wanted.iter().enumerate() {
         let holes = if values.tag(id) == TEMPLATE {
             memchr::memchr2_iter(NUMBER, MIXED, values.bytes(id)).count()
         } else {
             0
         };
-        if !wanted[id] {
+        if !wanted {
             (0..holes).try_for_each(|_| Strings::skip(&mut input, column.count_of(id)))?;
             variables.push(Vec::new());
             continue;
