@@ -95,6 +95,7 @@ class Catalog:
         self._flushed_through = 0
         self._next_row = 0
         # Segments set aside, before or since the start, or missing. Under the lock.
+        self.lost = 0  # Segments that turned out to be damaged or missing in this run.
         self.quarantined = len(list(quarantine.glob(f"*{filenames.SEGMENT_SUFFIX}")))
 
     @staticmethod
@@ -219,6 +220,7 @@ class Catalog:
     def _set_aside(self, path: Path, detail: str) -> None:
         """Move a file into the quarantine and tell. Under the lock."""
         self.quarantined += 1
+        self.lost += 1
         make_directory(self._quarantine)
         target = self._quarantine / path.name
         path.replace(target)
@@ -245,6 +247,7 @@ class Catalog:
             return SegmentFile.open(path)
         except FileNotFoundError:
             self.quarantined += 1
+            self.lost += 1
             log.error("log segment is missing", extra={"path": str(path)})
         except _native.CorruptError as error:
             self._set_aside(path, str(error.args[1]))

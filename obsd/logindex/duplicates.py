@@ -51,6 +51,7 @@ class Duplicates:
         self._path = path
         self._seen = _native.LogSeen(RECORDS, REQUESTS, KEPT)
         self._rotated_ms = now_ms
+        self._lost = 0  # Segments, and logs, as far as one was told.
         self._failures = 0  # Of syncs. Written by the syncing thread alone.
         self._failures_seen = 0  # Those after which everything was forgotten.
         _ALL.add(id(self), lambda: self.size_bytes)
@@ -67,6 +68,16 @@ class Duplicates:
             self._failures_seen = self._failures
             self._seen.clear()
         return self._seen.admit(batch)
+
+    def notice_damage(self, lost: int) -> None:
+        """Forget everything, for the next start too, if more was lost than when it was last told.
+
+        What is sent again to make good for it must not be taken for known.
+        """
+        if lost != self._lost:
+            self._lost = lost
+            self._seen.clear()
+            self._path.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Forget everything: what was taken in last has not been stored."""

@@ -155,6 +155,7 @@ class LogEngine:
         self._patterns = PatternIndex(directory / filenames.PATTERNS)
         _native.bound_log_columns(options.max_cache_bytes)
         self._wal = Wal(directory / filenames.WAL_DIRECTORY, MAGIC)
+        self._wal_lost = 0  # Records of the WAL that could not be replayed.
         self._duplicates = Duplicates(directory / filenames.SEEN, clock.now_ms())
         self._write_lock = threading.Lock()
         self._flush_lock = threading.Lock()
@@ -228,6 +229,7 @@ class LogEngine:
             if self._closed:
                 raise OverloadedError("the log engine is closed")
             received, rejected, messages = batch.records, batch.rejected, batch.messages
+            self._duplicates.notice_damage(self._catalog.lost + self._wal_lost)
             dropped = () if distinct else self._duplicates.admit(batch)
             if dropped:
                 batch = _native.LogBatch.decode(body, limits, dropped)
@@ -307,7 +309,9 @@ class LogEngine:
                 except (CorruptDataError, ValueError) as error:
                     undecodable += 1
                     log.error("log WAL record does not decode", extra={"error": str(error)})
-        if undecodable or self._wal.damage_count:
+        self._wal_lost = undecodable + self._wal.damage_count
+        self._duplicates.notice_damage(self._catalog.lost + self._wal_lost)
+        if self._wal_lost:
             self._wal.keep_copies(self._directory / filenames.QUARANTINE_DIRECTORY)
         if replayed:
             seconds = round(time.perf_counter() - started_s, 3)
@@ -580,12 +584,22 @@ class LogEngine:
                 return read(self._catalog.live.sources)
             except _native.CorruptError as error:
                 path, detail = error.args
-                if not self._catalog.quarantine(Path(path), detail):
-                    raise CorruptDataError(path, detail) from error
+                self._set_aside(path, detail, error)
             except OverflowError as error:
                 raise QueryError(f"{error}: narrow the search, or choose another field") from error
             except ValueError as error:
                 raise BadInputError(str(error)) from error
+
+    def _set_aside(self, path: str, detail: str, error: Exception) -> None:
+        """Go on without a damaged segment.
+
+        Raises:
+            CorruptDataError: it is none of those that are live.
+        """
+        if not self._catalog.quarantine(Path(path), detail):
+            raise CorruptDataError(path, detail) from error
+        with self._write_lock:
+            self._duplicates.notice_damage(self._catalog.lost + self._wal_lost)
 
     def _range(self, start_ns: int, end_ns: int) -> tuple[int, int]:
         """The range without what is past retention, as far as there are times."""
@@ -678,8 +692,7 @@ class LogEngine:
                 )
             except _native.CorruptError as error:
                 path, detail = error.args
-                if not self._catalog.quarantine(Path(path), detail):
-                    raise CorruptDataError(path, detail) from error
+                self._set_aside(path, detail, error)
                 running = self._read(read)  # From behind the last line on, without the segment.
                 continue
             if last is None:
