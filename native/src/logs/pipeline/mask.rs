@@ -84,8 +84,9 @@ fn digest(salt: &[u8], text: &str) -> String {
     hex(&digest[..8])
 }
 
+/// Without a digit it is rather the path of a name, `a::b`.
 fn is_ip(text: &str) -> bool {
-    text.len() > 2 && text.parse::<std::net::IpAddr>().is_ok()
+    text.bytes().any(|b| b.is_ascii_digit()) && text.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// The check digit of card numbers. Source: ISO/IEC 7812-1.
