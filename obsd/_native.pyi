@@ -46,6 +46,7 @@ __all__ = [
     "log_patterns",
     "log_resources",
     "log_scan",
+    "log_sightings",
     "log_statistics",
     "log_values",
     "matrix_json",
@@ -341,6 +342,7 @@ def log_entries(
     after: tuple[int, int] | None,
     check: Callable[[], None],
 ) -> tuple[int, bytes, tuple[int, int] | None]: ...
+
 @final
 class LogScan:
     """A scan's lines, batch by batch."""
@@ -371,6 +373,15 @@ def log_arrived(
     limit: int,
     check: Callable[[], None],
 ) -> tuple[list[tuple[Any, ...]], int]: ...
+def log_sightings(
+    sources: Sequence[LogSegment | LogMemtable],
+    predicate: _LogPredicate,
+    rows: tuple[int, int],
+    by: Sequence[str],
+    shapes: Sequence[str],
+    step_ns: int,
+    check: Callable[[], None],
+) -> list[tuple[list[str], int, int, int, int, tuple[Any, ...]]]: ...
 def log_histogram(
     sources: Sequence[LogSegment | LogMemtable],
     predicate: _LogPredicate,

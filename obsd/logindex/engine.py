@@ -61,6 +61,7 @@ from obsd.model.log_lines import LogLines
 from obsd.model.log_pattern import LogPattern, PatternValues
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
+from obsd.model.log_sighting import LogSighting
 from obsd.model.resource_logs import LogAmount, ResourceLogs
 from obsd.model.samples import IntArray
 
@@ -763,6 +764,35 @@ class LogEngine:
             )
         )
         return [(labels, int(counts.sum())) for labels, counts in groups if counts.any()]
+
+    def sightings(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        shapes: Sequence[str],
+        step_ns: int,
+        budget: QueryBudget,
+    ) -> list[LogSighting]:
+        """Matching records numbered above `after_row`, up to `through_row`, by kind.
+
+        Records of one kind have the same texts of the fields `by`, the same texts but for their
+        digits of `shapes`, and times of the same step. A kind may be told several times.
+        """
+        encoded = self._encode(predicate)
+        found = self._read(
+            lambda sources: _native.log_sightings(
+                sources,
+                encoded,
+                (after_row, through_row),
+                list(by),
+                list(shapes),
+                step_ns,
+                budget.check,
+            )
+        )
+        return [LogSighting(*kind[:-1], LogRecord(*kind[-1])) for kind in found]
 
     def count_over_time(
         self,

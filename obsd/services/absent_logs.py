@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
+    from obsd.model.log_sighting import LogSighting
     from obsd.model.resource_logs import ResourceLogs
     from obsd.services.log_store import Weight
 
@@ -77,6 +78,18 @@ class AbsentLogs:
         by: Sequence[str],
         budget: QueryBudget,
     ) -> Sequence[tuple[tuple[str, ...], int]]:
+        return []
+
+    def sightings(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        shapes: Sequence[str],
+        step_ns: int,
+        budget: QueryBudget,
+    ) -> Sequence[LogSighting]:
         return []
 
     def count_kept(

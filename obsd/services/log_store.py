@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
     from obsd.model.log_record import LogRecord
+    from obsd.model.log_sighting import LogSighting
     from obsd.model.resource_logs import ResourceLogs
 
 
@@ -166,6 +167,22 @@ class LogStore(Protocol):
         budget: QueryBudget,
     ) -> Sequence[tuple[tuple[str, ...], int]]:
         """Matching records numbered above `after_row`, up to `through_row`, by texts of fields."""
+
+    def sightings(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        shapes: Sequence[str],
+        step_ns: int,
+        budget: QueryBudget,
+    ) -> Sequence[LogSighting]:
+        """Matching records numbered above `after_row`, up to `through_row`, by kind.
+
+        Records of one kind have the same texts of the fields `by`, the same texts but for their
+        digits of `shapes`, and times of the same step. A kind may be told several times.
+        """
 
     def count_kept(
         self,

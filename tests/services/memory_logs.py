@@ -24,6 +24,7 @@ from obsd.model.log_lines import LogLines
 from obsd.model.log_pattern import LogPattern, PatternValues
 from obsd.model.log_predicate import Predicate
 from obsd.model.log_record import LogRecord
+from obsd.model.log_sighting import LogSighting
 from obsd.model.log_text import text_of as body_text
 from obsd.model.resource_logs import LogAmount, ResourceLogs
 from obsd.model.severity import level_of
@@ -236,6 +237,27 @@ class MemoryLogs:
             if matches(predicate, record)
         )
         return sorted(counts.items())
+
+    def sightings(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: list[str],
+        shapes: list[str],
+        step_ns: int,
+        budget: QueryBudget,
+    ) -> list[LogSighting]:
+        """Each record is a kind of its own."""
+        found = []
+        for record in self.records[after_row + 1 : through_row + 1]:
+            if matches(predicate, record):
+                texts = [next((text_of(v) for v in values(record, n)), "") or "" for n in by]
+                step_ns_ = record.time_ns // step_ns * step_ns
+                found.append(
+                    LogSighting(texts, step_ns_, 1, record.time_ns, record.time_ns, record)
+                )
+        return found
 
     def count_kept(
         self,

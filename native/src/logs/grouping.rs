@@ -111,6 +111,20 @@ impl Texts {
     }
 }
 
+impl Texts {
+    /// With other texts in place of these; rows whose texts become one are of one group then.
+    #[must_use]
+    pub fn mapped(self, text: impl Fn(&str) -> String) -> Self {
+        let mut interner = Interner::new();
+        // The first stands for none, and stays so.
+        let others = self.labels.iter().skip(1);
+        let numbers: Vec<u32> =
+            std::iter::once(0).chain(others.map(|label| interner.number(&text(label)))).collect();
+        let groups = self.groups.into_iter().map(|group| numbers[group as usize]).collect();
+        Self { labels: interner.labels, groups }
+    }
+}
+
 /// Rows by the texts of several fields at one time.
 pub struct Groups {
     fields: Vec<Texts>,
@@ -134,7 +148,7 @@ impl Groups {
     }
 
     /// Tells the rows of each group apart by one more field.
-    fn split(&mut self, texts: Texts, bits: &Bits) {
+    pub fn split(&mut self, texts: Texts, bits: &Bits) {
         let count = texts.labels.len();
         if self.fields.is_empty() {
             self.members = (0..count as u32).map(|label| vec![label]).collect();

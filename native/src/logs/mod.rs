@@ -27,6 +27,7 @@ pub mod search;
 pub mod seen;
 pub mod segment;
 pub mod selected;
+pub mod sightings;
 pub mod statistics;
 pub mod stored;
 pub mod summary;

@@ -15,6 +15,7 @@ use super::python_value::{entries, record};
 use super::search::{HistogramSpec, Hit, PageSpec, Query, SearchError};
 use super::seen::Seen;
 use super::segment::{self, Segment, SegmentError};
+use super::sightings::{Kinds, sightings};
 use super::statistics::{Cell, StatisticsSpec};
 use crate::tsdb::python::{CorruptError, TooLargeError};
 use numpy::{IntoPyArray, PyArray1};
@@ -477,6 +478,42 @@ fn log_arrived<'py>(
     Ok((records(py, &hits)?, last))
 }
 
+type Sightings<'py> = Vec<(Vec<String>, i64, u64, i64, i64, Bound<'py, PyTuple>)>;
+
+/// (texts, start of the step, count, first time, last time, the newest record) of each kind of
+/// records numbered above `after`, and up to `through`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+fn log_sightings<'py>(
+    py: Python<'py>,
+    sources: Vec<Source<'py>>,
+    predicate: &Bound<'py, PyAny>,
+    rows: (i64, i64),
+    by: Vec<String>,
+    shapes: Vec<String>,
+    step_ns: i64,
+    check: Py<PyAny>,
+) -> PyResult<Sightings<'py>> {
+    let search = Search::new(sources, predicate, (i64::MIN, i64::MAX))?;
+    let fields = |names: &[String]| names.iter().map(|name| Field::of(name)).collect();
+    let kinds = Kinds { by: fields(&by), shapes: fields(&shapes), step_ns: step_ns.max(1) };
+    let found = py
+        .detach(|| {
+            let granules = search.granules()?;
+            sightings(&search.query.predicate, granules, rows, &kinds, checker(&check))
+        })
+        .map_err(search_error)?;
+    let mut hits = Vec::with_capacity(found.len());
+    let mut told = Vec::with_capacity(found.len());
+    for kind in found {
+        told.push((kind.texts, kind.step, kind.count, kind.first_ns, kind.last_ns));
+        hits.push(kind.sample);
+    }
+    let samples = records(py, &hits)?;
+    let together = told.into_iter().zip(samples);
+    Ok(together.map(|((t, s, c, f, l), sample)| (t, s, c, f, l, sample)).collect())
+}
+
 /// All matching lines in order.
 #[pyfunction]
 fn log_scan(
@@ -639,6 +676,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(log_entries, m)?)?;
     m.add_class::<PyLogScan>()?;
     m.add_function(wrap_pyfunction!(log_arrived, m)?)?;
+    m.add_function(wrap_pyfunction!(log_sightings, m)?)?;
     m.add_function(wrap_pyfunction!(log_scan, m)?)?;
     m.add_function(wrap_pyfunction!(log_histogram, m)?)?;
     m.add_function(wrap_pyfunction!(log_resources, m)?)?;

@@ -80,6 +80,23 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize, u8)> {
     start.map(|first| (first, at, class))
 }
 
+/// The text with `MIXED` in place of each token that has a digit.
+#[must_use]
+pub fn masked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut at, mut written) = (0, 0);
+    while let Some((start, end, class)) = next_word(text, at) {
+        if class & DIGIT != 0 {
+            out.push_str(&text[written..start]);
+            out.push(MIXED as char);
+            written = end;
+        }
+        at = end;
+    }
+    out.push_str(&text[written..]);
+    out
+}
+
 /// The tokens of a text, in sequence, as they are written.
 pub fn tokens(text: &str) -> impl Iterator<Item = &str> {
     let mut at = 0;

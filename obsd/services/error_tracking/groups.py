@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from obsd.model.log_record import LogRecord
+from obsd.model.log_sighting import LogSighting
 from obsd.model.severity import LEVELS, level_of
 from obsd.services.error_tracking.fingerprint import ErrorKey
 
@@ -84,17 +84,18 @@ class Sightings:
     hours: Counter[int] = field(default_factory=Counter)
     traces: dict[str, LinkedTrace] = field(default_factory=dict)
 
-    def add(self, record: LogRecord) -> None:
-        """Count a record of this group."""
-        self.count += 1
-        self.first_ns = min(self.first_ns, record.time_ns)
-        self.last_ns = max(self.last_ns, record.time_ns)
+    def add(self, sighting: LogSighting) -> None:
+        """Count records of this group, all of one service, version and hour."""
+        record, count = sighting.sample, sighting.count
+        self.count += count
+        self.first_ns = min(self.first_ns, sighting.first_ns)
+        self.last_ns = max(self.last_ns, sighting.last_ns)
         self.level = more_severe(self.level, level_of(record.severity_number, record.severity_text))
-        self.services[record.service] += 1
+        self.services[record.service] += count
         version = record.resource.get("service.version")
         if isinstance(version, str) and version:
-            self.versions[version] += 1
-        self.hours[record.time_ns // HOUR_NS * HOUR_NS] += 1
+            self.versions[version] += count
+        self.hours[sighting.step_ns] += count
         if record.trace_id:
             trace = LinkedTrace(record.trace_id, record.service, record.time_ns)
             self.traces[record.trace_id] = trace

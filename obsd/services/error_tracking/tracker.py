@@ -1,8 +1,9 @@
 """Error tracking: errors among the records that arrive become groups that people work through.
 
-Every few seconds the records that have arrived since the last look are read in order of arrival,
-those that are errors are grouped, and groups and the place that was reached are written in one
-transaction: a crash neither loses nor doubles a count.
+Every few seconds the errors among the records that have arrived since the last look are grouped,
+and groups and the place that was reached are written in one transaction: a crash neither loses nor
+doubles a count. The engine tells many errors by kind, one record of each and how many there are, so
+that a storm of errors costs little more than one.
 
 Concurrency: called on the event loop; what blocks runs in the pool given.
 """
@@ -21,10 +22,11 @@ from obsd.model.log_predicate import Equals, Exists, Or, Predicate
 from obsd.model.log_record import LogRecord
 from obsd.services.error_tracking.fingerprint import ErrorKeys
 from obsd.services.error_tracking.group_store import ErrorGroups, GroupQuery
-from obsd.services.error_tracking.groups import ErrorGroup, ErrorState, Sightings
+from obsd.services.error_tracking.groups import HOUR_NS, ErrorGroup, ErrorState, Sightings
 
 if TYPE_CHECKING:
     from obsd.model.log_deletion import LogDeletion
+    from obsd.model.log_sighting import LogSighting
     from obsd.services.log_store import LogPage
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,17 @@ T = TypeVar("T")
 
 INTERVAL_S: Final = 2.0
 PRUNE_INTERVAL_S: Final = 3600.0
-BATCH: Final = 1_000
-MAX_BATCHES: Final = 20
+BATCH: Final = 100_000
+"""Records that are looked at in one go."""
+
+MAX_BATCHES: Final = 50
 """Of one project at one look; a storm of errors must not keep the others waiting."""
+
+EACH: Final = 500
+"""So many errors are each told apart, for their traces; more of them by kind."""
+
+_BY: Final = ("service", "service.version", "level", "exception.type", "exception.stacktrace")
+_SHAPES: Final = ("body", "exception.message")
 
 ERRORS: Final[Predicate] = Or(
     (
@@ -54,10 +64,27 @@ class ErrorSource(Protocol):
     def last_row(self) -> int:
         """The number of the newest record; -1 where there is none."""
 
-    def arrived(
-        self, after_row: int, limit: int, predicate: Predicate, budget: QueryBudget
-    ) -> tuple[Sequence[LogRecord], int]:
-        """Matching records behind a number in order of arrival, and how far that looked."""
+    def count_arrived(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        budget: QueryBudget,
+    ) -> Sequence[tuple[tuple[str, ...], int]]:
+        """Matching records numbered above `after_row`, up to `through_row`, by texts of fields."""
+
+    def sightings(
+        self,
+        after_row: int,
+        through_row: int,
+        predicate: Predicate,
+        by: Sequence[str],
+        shapes: Sequence[str],
+        step_ns: int,
+        budget: QueryBudget,
+    ) -> Sequence[LogSighting]:
+        """The same records, by kind."""
 
     def deletions(self) -> Sequence[LogDeletion]:
         """Deletions by query, the last ones at least."""
@@ -120,19 +147,30 @@ class ErrorTracker:
         for _ in range(MAX_BATCHES):
             if reached >= last:
                 break
-            records, reached = source.arrived(reached, BATCH, ERRORS, self._new_budget())
-            if records:
-                self._record(project_id, records, reached)
-            self._looked[project_id] = reached
+            through = min(reached + BATCH, last)
+            if found := self._sightings(source, reached, through):
+                self._record(project_id, found, through)
+            self._looked[project_id] = reached = through
         return max(0, last - reached)
 
-    def _record(self, project_id: str, records: Sequence[LogRecord], reached: int) -> None:
+    def _sightings(self, source: ErrorSource, after: int, through: int) -> Sequence[LogSighting]:
+        """The errors among some records: each of a few, and else one of each kind."""
+        budget = self._new_budget()
+        by, shapes = list(_BY), list(_SHAPES)
+        count = sum(n for _, n in source.count_arrived(after, through, ERRORS, (), budget))
+        if not count:
+            return ()
+        if count <= EACH:
+            by.append("trace_id")
+        return source.sightings(after, through, ERRORS, by, shapes, HOUR_NS, budget)
+
+    def _record(self, project_id: str, found: Sequence[LogSighting], reached: int) -> None:
         seen: dict[str, Sightings] = {}
-        for record in records:
-            key = self._keys.of(record)
-            seen.setdefault(key.fingerprint, Sightings(key)).add(record)
+        for sighting in found:
+            key = self._keys.of(sighting.sample)
+            seen.setdefault(key.fingerprint, Sightings(key)).add(sighting)
         news = self._groups.record(project_id, seen.values(), reached, self._now_ns())
-        self.seen += len(records)
+        self.seen += sum(sighting.count for sighting in found)
         for fingerprint in news[:10]:
             key = seen[fingerprint].key
             log.info(

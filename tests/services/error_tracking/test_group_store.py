@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from obsd.model.log_record import LogRecord
+from obsd.model.log_sighting import LogSighting
 from obsd.services.error_tracking import group_store
 from obsd.services.error_tracking.fingerprint import ErrorKeys
 from obsd.services.error_tracking.group_store import ErrorGroups, GroupQuery
@@ -32,8 +33,13 @@ def record(
     keys, seen = ErrorKeys(), {}
     for each in records:
         key = keys.of(each)
-        seen.setdefault(key.fingerprint, Sightings(key)).add(each)
+        seen.setdefault(key.fingerprint, Sightings(key)).add(one(each))
     return groups.record(project, seen.values(), row, NOW_NS)
+
+
+def one(record: LogRecord) -> LogSighting:
+    time_ns = record.time_ns
+    return LogSighting([], time_ns // HOUR_NS * HOUR_NS, 1, time_ns, time_ns, record)
 
 
 def only(groups: ErrorGroups) -> group_store.ErrorGroup:
