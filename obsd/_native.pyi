@@ -1,6 +1,6 @@
 """The per-byte and per-sample loops of obsd, in Rust (native/)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, final
@@ -17,8 +17,8 @@ __all__ = [
     "LogMemtable",
     "LogPipeline",
     "LogRule",
-    "LogSeen",
     "LogScan",
+    "LogSeen",
     "LogSegment",
     "LogSegmentStats",
     "Part",
@@ -396,7 +396,7 @@ def log_resources(
     predicate: _LogPredicate,
     span: tuple[int, int],
     step_ns: int,
-    bytes: bool,
+    weigh: bool,
     check: Callable[[], None],
 ) -> list[tuple[dict[str, Any], list[tuple[int, int, int]]]]: ...
 

@@ -595,13 +595,13 @@ fn log_resources<'py>(
     predicate: &Bound<'py, PyAny>,
     span: (i64, i64),
     step_ns: u64,
-    bytes: bool,
+    weigh: bool,
     check: Py<PyAny>,
 ) -> PyResult<ResourceSteps<'py>> {
     let search = Search::new(sources, predicate, span)?;
     let found = py
         .detach(|| {
-            search.query.resources(search.granules()?, step_ns.max(1), bytes, checker(&check))
+            search.query.resources(search.granules()?, step_ns.max(1), weigh, checker(&check))
         })
         .map_err(search_error)?;
     found

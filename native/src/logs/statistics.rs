@@ -35,6 +35,9 @@ pub struct Cell {
 /// The texts of a group, a step, the records with the field, hashes of its values, its numbers.
 type Part = (Vec<String>, usize, u64, Vec<u64>, Vec<f64>);
 
+/// By the texts of a group's fields, the steps that have something.
+pub type Cells = BTreeMap<Vec<String>, BTreeMap<usize, Cell>>;
+
 impl Query {
     /// By group, the steps in which records have the field.
     ///
@@ -45,8 +48,8 @@ impl Query {
         granules: Vec<Arc<Granule>>,
         spec: &StatisticsSpec,
         check: impl FnMut() -> Result<(), E>,
-    ) -> Result<BTreeMap<Vec<String>, BTreeMap<usize, Cell>>, SearchError<E>> {
-        let mut all: BTreeMap<Vec<String>, BTreeMap<usize, Cell>> = BTreeMap::new();
+    ) -> Result<Cells, SearchError<E>> {
+        let mut all = Cells::new();
         let mut cells = 0;
         let work = |view: &View, bits: &Bits| self.parts(view, bits, spec);
         self.each(&self.candidates(granules), check, work, |parts| {
