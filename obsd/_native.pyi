@@ -21,6 +21,7 @@ __all__ = [
     "LogSeen",
     "LogSegment",
     "LogSegmentStats",
+    "OtlpMetrics",
     "Part",
     "PartStats",
     "PatternMiner",
@@ -52,6 +53,8 @@ __all__ = [
     "matrix_json",
     "merge_log_segments",
     "merge_parts",
+    "otlp_label_name",
+    "otlp_metric_name",
     "rollup",
     "rollup_columns",
     "select_blobs",
@@ -516,3 +519,27 @@ class LineJoiner:
     pending_lines: int
 
 def log_field_names() -> dict[str, tuple[str, ...]]: ...
+
+@final
+class OtlpMetrics:
+    def __new__(
+        cls,
+        *,
+        strategy: str,
+        promoted: Sequence[str],
+        promote_all: bool,
+        ignored: Sequence[str],
+        keep_identifying: bool,
+        promote_scope: bool,
+        custom_buckets: bool,
+        lookback_ms: int,
+        delta_idle_ms: int,
+        delta_memory_bytes: int,
+    ) -> OtlpMetrics: ...
+    def convert(
+        self, body: bytes, now_ms: int, min_ms: int, max_ms: int, piece_bytes: int
+    ) -> tuple[list[bytes], int, dict[str, int], list[str]]: ...
+    def expire(self, now_ms: int) -> int: ...
+
+def otlp_metric_name(name: str, unit: str, shape: str, strategy: str) -> str: ...
+def otlp_label_name(key: str, strategy: str) -> str: ...

@@ -224,7 +224,9 @@ class Server:
             lookback_ms=round(config.query.lookback_s * 1000),
         )
         executors = Executors(self._pools.ingest, self._pools.query)
-        self._metrics = MetricsCollector(self._projects, executors, limits, self._clock)
+        self._metrics = MetricsCollector(
+            self._projects, executors, limits, self._clock, config.otlp
+        )
         self._logs = LogAggregator(
             self._projects, executors, self._metrics.turns, limits, self._clock
         )

@@ -43,6 +43,7 @@ NATIVE_IMPORTERS = (
     "obsd/services/log_processors.py",
     "obsd/services/metric_encoding.py",
     "obsd/services/metrics_collector.py",
+    "obsd/services/otlp_metrics.py",
 )
 
 # What `obsd --version` has no use for, and what would make it slow.

@@ -62,6 +62,7 @@ ROUTE_MODULES: Final = (
     "obsd.ingest.json_lines",
     "obsd.ingest.loki_push",
     "obsd.ingest.otlp_logs",
+    "obsd.ingest.otlp_metrics",
     "obsd.ingest.remote_write",
     "obsd.ingest.splunk",
 )

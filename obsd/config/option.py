@@ -170,9 +170,11 @@ def _parse_patterns(raw: object) -> tuple[str, ...]:
 
 
 def _choice(*choices: str) -> Kind:
+    by_lower = {choice.lower(): choice for choice in choices}
+
     def parse(raw: object) -> str:
-        if isinstance(raw, str) and raw.lower() in choices:
-            return raw.lower()
+        if isinstance(raw, str) and (choice := by_lower.get(raw.lower())) is not None:
+            return choice
         raise ValueError(f"expected one of {', '.join(choices)}, found {raw!r}")
 
     return Kind(f"one of {', '.join(choices)}", parse)
@@ -196,6 +198,12 @@ ZONE = Kind("time zone", _parse_zone)
 NAMES = Kind("list", _parse_names, list)
 PATTERNS = Kind("list of paths", _parse_patterns, list)
 START = _choice("beginning", "end")
+STRATEGY = _choice(
+    "UnderscoreEscapingWithSuffixes",
+    "UnderscoreEscapingWithoutSuffixes",
+    "NoUTF8EscapingWithSuffixes",
+    "NoTranslation",
+)
 ADDRESS = Kind("HOST:PORT", parse_address, str)
 LEVEL = _choice("debug", "info", "warning", "error")
 

@@ -23,6 +23,7 @@ from obsd.config.option import (
     SECRETS,
     SIZE,
     START,
+    STRATEGY,
     TEXT,
     ZONE,
     Address,
@@ -221,6 +222,51 @@ class IngestConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class OtlpConfig:
+    """How OTLP metrics look in Prometheus' model."""
+
+    translation_strategy: str = option(
+        STRATEGY,
+        "UnderscoreEscapingWithSuffixes",
+        help="how names are translated: whether characters that classic names lack become "
+        "underscores, and whether units and types become suffixes",
+    )
+    promote_resource_attributes: tuple[str, ...] = option(
+        NAMES, (), help="resource attributes that become labels of all series of their resource"
+    )
+    promote_all_resource_attributes: bool = option(
+        FLAG, False, help="whether all resource attributes become labels of their series"
+    )
+    ignore_resource_attributes: tuple[str, ...] = option(
+        NAMES, (), help="those that do not, where all others do"
+    )
+    keep_identifying_resource_attributes: bool = option(
+        FLAG,
+        False,
+        help="whether target_info has service.name, service.namespace and service.instance.id, "
+        "too, which job and instance are made of",
+    )
+    promote_scope_metadata: bool = option(
+        FLAG,
+        False,
+        help="whether name, version, schema and attributes of a scope become labels, otel_scope_*",
+    )
+    convert_histograms_to_nhcb: bool = option(
+        FLAG,
+        False,
+        help="whether histograms of given bounds become native ones, with custom buckets",
+    )
+    delta_idle_s: float = option(
+        DURATION, 3600.0, help="how long the sum of a series' deltas is kept without a new one"
+    )
+    delta_memory_bytes: int = option(
+        SIZE,
+        64 * _MIB,
+        help="memory of one project for sums of deltas; series that do not fit are refused",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class FilesConfig:
     """Logs that are read from this machine's files and its journal."""
 
@@ -290,6 +336,7 @@ class Config:
     auth: AuthConfig = field(default_factory=AuthConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     ingest: IngestConfig = field(default_factory=IngestConfig)
+    otlp: OtlpConfig = field(default_factory=OtlpConfig)
     files: FilesConfig = field(default_factory=FilesConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     self_monitoring: SelfMonitoringConfig = field(default_factory=SelfMonitoringConfig)

@@ -24,6 +24,7 @@ from obsd.config.option import Address
 from obsd.ingest.listeners import report_left_out
 from obsd.ingest.otlp_answers import success_message
 from obsd.ingest.otlp_logs import store_logs
+from obsd.ingest.otlp_metrics import store_metrics
 from obsd.ingest.receiver import ReceiverContext
 
 if TYPE_CHECKING:
@@ -65,7 +66,13 @@ def stores(context: ReceiverContext) -> dict[str, Store]:
     async def logs(project_id: str, body: bytes) -> tuple[int, str]:
         return await store_logs(context.logs, project_id, body)
 
-    return {"opentelemetry.proto.collector.logs.v1.LogsService": logs}
+    async def metrics(project_id: str, body: bytes) -> tuple[int, str]:
+        return await store_metrics(context.metrics, project_id, body)
+
+    return {
+        "opentelemetry.proto.collector.logs.v1.LogsService": logs,
+        "opentelemetry.proto.collector.metrics.v1.MetricsService": metrics,
+    }
 
 
 class OtlpGrpcReceiver:

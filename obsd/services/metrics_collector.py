@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from obsd import _native
+from obsd.config.tree import OtlpConfig
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock, SystemClock
 from obsd.model.errors import BadInputError
@@ -28,6 +29,7 @@ from obsd.services.metric_encoding import (
     encode_metadata,
     encode_metrics,
 )
+from obsd.services.otlp_metrics import OtlpMetrics
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
 from obsd.services.query_slots import QuerySlots
@@ -103,6 +105,7 @@ class MetricsCollector:
         executors: Executors,
         limits: QueryLimits | None = None,
         clock: Clock | None = None,
+        otlp: OtlpConfig | None = None,
     ) -> None:
         self._projects = projects
         self._executors = executors
@@ -115,6 +118,19 @@ class MetricsCollector:
         )
         self._absent = AbsentMetrics()
         self.totals = IngestTotals()
+        self.otlp = OtlpMetrics(
+            projects,
+            self._write_1,
+            executors.ingest,
+            otlp or OtlpConfig(),
+            self.limits.lookback_ms,
+            self._clock,
+        )
+
+    @property
+    def ingest_pool(self) -> Executor:
+        """Where what is received may be decoded."""
+        return self._executors.ingest
 
     # Writing
 
@@ -136,6 +152,9 @@ class MetricsCollector:
         outcome = await write.future
         self.totals.add(outcome)
         return outcome
+
+    async def _write_1(self, project_id: str, body: bytes) -> WriteOutcome:
+        return await self.write(project_id, body, Wire.REMOTE_WRITE_1)
 
     async def write_exposition(
         self,

@@ -135,7 +135,7 @@ class MetricsEngine:
         now_ms = self._clock.now_ms()
         if self._memory.total_bytes() > self._options.max_head_bytes:
             raise OverloadedError("the metrics head is full: flushing does not keep up")
-        min_ts_ms, max_ts_ms = self._acceptable_times(now_ms)
+        min_ts_ms, max_ts_ms = self.acceptable_times(now_ms)
         version_2 = wire is Wire.REMOTE_WRITE_2
         request = WalRecord(version_2, now_ms, min_ts_ms, max_ts_ms, (), body)
         batch = self._decode(request)
@@ -154,7 +154,8 @@ class MetricsEngine:
         on_durable(None)
         return outcome
 
-    def _acceptable_times(self, now_ms: int) -> tuple[int, int]:
+    def acceptable_times(self, now_ms: int) -> tuple[int, int]:
+        """The oldest and the newest time of samples that are taken now."""
         retention_ms = self._options.retention_ms
         oldest_ms = _FOREVER_MS if retention_ms is None else retention_ms - now_ms
         return -min(oldest_ms, _FOREVER_MS), now_ms + self._options.max_future_ms

@@ -106,7 +106,7 @@ async def running_app(
     projects = Projects(directory, options, clock, open_logs=open_logs)
     ingest, query = ThreadPoolExecutor(2), ThreadPoolExecutor(4)
     executors = Executors(ingest, query)
-    metrics = MetricsCollector(projects, executors, limits, clock)
+    metrics = MetricsCollector(projects, executors, limits, clock, config.otlp)
     logs = LogAggregator(projects, executors, metrics.turns, limits, clock)
     metadata = MetadataStore(directory)
     errors = ErrorTracker(

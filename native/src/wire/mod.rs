@@ -2,6 +2,7 @@
 pub mod exposition;
 pub mod go_text;
 pub mod histogram;
+pub mod otlp_metrics;
 pub mod protobuf;
 pub mod remote_write;
 pub mod result_json;
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 /// Adds this module's classes and functions to `obsd._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     exposition::register(m)?;
+    otlp_metrics::register(m)?;
     write_request::register(m)?;
     xor_chunk::register(m)?;
     result_json::register(m)
