@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from obsd.api.log_entry import log_entry
-from obsd.logindex.engine import LogEngine, Weight
+from obsd.logindex.engine import LogEngine
 from obsd.logindex.options import LogOptions
+from obsd.logindex.reader import Weight
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
 from obsd.model.log_predicate import (
