@@ -8,12 +8,11 @@ import msgspec
 from aiohttp import web
 
 from obsd.api.auth import project_of
-from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import NotFoundError
+from obsd.api.json_body import json_response, read_json
 from obsd.api.keys import LOGS
 from obsd.api.params import InvalidParameterError
 from obsd.api.relative_time import parse_time_or_relative_ns
-from obsd.model.errors import BadInputError
 from obsd.model.log_deletion import LogDeletion
 from obsd.model.rfc3339 import format_rfc3339_ns
 from obsd.services.log_aggregator import LogQuery
@@ -76,33 +75,19 @@ def deletion_entry(deletion: LogDeletion) -> DeletionEntry:
     )
 
 
-_decoder = msgspec.json.Decoder(DeleteModel)
-
-
 async def delete(request: web.Request) -> web.Response:
     """`POST`: delete what matches and is there now; with `dry_run=1`, only count it."""
-    asked = await _read(request)
+    asked = await read_json(request, DeleteModel, _MAX_BODY_BYTES)
     logs = request.app[LOGS]
     now_ns = logs.now_ns()
     start_ns, end_ns = _time("from", asked.from_, now_ns), _time("to", asked.to, now_ns)
     query, project_id = asked.to_query(), project_of(request)
     if request.query.get("dry_run", "0") not in ("", "0", "false"):
-        return _json({"matched": await logs.deletions.count(project_id, query, start_ns, end_ns)})
+        return json_response(
+            {"matched": await logs.deletions.count(project_id, query, start_ns, end_ns)}
+        )
     deletion = await logs.deletions.delete(project_id, query, start_ns, end_ns)
-    return _json(deletion_entry(deletion), status=202)
-
-
-async def _read(request: web.Request) -> DeleteModel:
-    body = await read_body(
-        request,
-        max_compressed=_MAX_BODY_BYTES,
-        max_decompressed=_MAX_BODY_BYTES,
-        allowed=ANY_CODING,
-    )
-    try:
-        return _decoder.decode(body)
-    except msgspec.DecodeError as error:
-        raise BadInputError(f"invalid body: {error}") from error
+    return json_response(deletion_entry(deletion), status=202)
 
 
 def _time(name: str, value: str | float, now_ns: int) -> int:
@@ -116,7 +101,7 @@ def _time(name: str, value: str | float, now_ns: int) -> int:
 async def list_all(request: web.Request) -> web.Response:
     """`GET`: every deletion that is not done, and the last ones that are; oldest first."""
     deletions = await request.app[LOGS].deletions.list(project_of(request))
-    return _json({"deletions": [deletion_entry(each) for each in deletions]})
+    return json_response({"deletions": [deletion_entry(each) for each in deletions]})
 
 
 async def show(request: web.Request) -> web.Response:
@@ -124,13 +109,8 @@ async def show(request: web.Request) -> web.Response:
     wanted = request.match_info["id"]
     for each in await request.app[LOGS].deletions.list(project_of(request)):
         if each.id == wanted:
-            return _json(deletion_entry(each))
+            return json_response(deletion_entry(each))
     raise NotFoundError(f"there is no deletion {wanted[:80]!r}")
-
-
-def _json(data: object, status: int = 200) -> web.Response:
-    body = msgspec.json.encode(data)
-    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def routes() -> list[web.RouteDef]:

@@ -11,10 +11,11 @@ from aiohttp import web
 from obsd.api.auth import project_of
 from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import ErrorRenderer, render_json
+from obsd.api.json_body import decode_json, json_response
 from obsd.api.keys import LOGS
 from obsd.api.log_entry import log_entry
 from obsd.api.relative_time import parse_time_or_relative_ns
-from obsd.model.errors import BadInputError, UndecodableError
+from obsd.model.errors import BadInputError
 from obsd.model.log_record import LogRecord, Value
 from obsd.model.severity import severity_number
 from obsd.services.log_dry_run import PARSING, DryRun, records_of_lines, run
@@ -97,7 +98,7 @@ async def show(request: web.Request) -> web.Response:
     project_id = project_of(request)
     processors = request.app[LOGS].processors
     found = await asyncio.get_running_loop().run_in_executor(None, processors.get, project_id)
-    return _json(found.to_json())
+    return json_response(found.to_json())
 
 
 async def replace(request: web.Request) -> web.Response:
@@ -107,19 +108,19 @@ async def replace(request: web.Request) -> web.Response:
     body = await _read(request)
 
     def work() -> ProcessorSet:
-        processors = ProcessorSet.of(_decode(body, Any))
+        processors = ProcessorSet.of(decode_json(body, Any))
         logs.processors.replace(project_id, processors)
         return processors
 
     found = await asyncio.get_running_loop().run_in_executor(None, work)
-    return _json(found.to_json())
+    return json_response(found.to_json())
 
 
 async def test(request: web.Request) -> web.Response:
     """`POST …/test`: what would become of lines or records; nothing is stored."""
     project_id = project_of(request)
     logs = request.app[LOGS]
-    asked: Test = _decode(await _read(request), Test)
+    asked: Test = decode_json(await _read(request), Test)
     if len(asked.lines) + len(asked.records) > MAX_TESTED:
         raise BadInputError(f"more than {MAX_TESTED} lines and records")
     now_ns = logs.now_ns()
@@ -139,7 +140,7 @@ async def test(request: web.Request) -> web.Response:
         return run(chosen, records, now_ns)
 
     found = await asyncio.get_running_loop().run_in_executor(logs.ingest_pool, work)
-    return _json({"results": [_shown(each) for each in found]})
+    return json_response({"results": [_shown(each) for each in found]})
 
 
 def _shown(found: DryRun) -> dict[str, object]:
@@ -156,19 +157,6 @@ def _shown(found: DryRun) -> dict[str, object]:
             for step in found.steps
         ],
     }
-
-
-def _decode(body: bytes, kind: Any) -> Any:  # noqa: ANN401 - a type, and one of it
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise BadInputError(str(error)) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UndecodableError(f"the body is no JSON: {error}") from None
-
-
-def _json(answer: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
 
 def routes() -> list[web.RouteDef]:

@@ -8,13 +8,13 @@ import msgspec
 from aiohttp import web
 
 from obsd.api.auth import project_of
-from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import NotFoundError
+from obsd.api.json_body import json_response, read_json
 from obsd.api.keys import ERRORS, LOGS
 from obsd.api.log_entry import log_entry
 from obsd.api.params import InvalidParameterError, Params, read_params
 from obsd.api.relative_time import parse_time_or_relative_ns
-from obsd.model.errors import BadInputError, UndecodableError
+from obsd.model.errors import BadInputError
 from obsd.model.rfc3339 import format_rfc3339_ns
 from obsd.services.error_tracking.group_store import SORTS, GroupQuery
 from obsd.services.error_tracking.groups import ErrorGroup, ErrorState
@@ -39,7 +39,7 @@ async def search(request: web.Request) -> web.Response:
     params = await read_params(request)
     query = _query(params, request.app[LOGS].now_ns())
     groups, total = await request.app[ERRORS].search(project_of(request), query)
-    return _answer({"errors": [_shown(group) for group in groups], "total": total})
+    return json_response({"errors": [_shown(group) for group in groups], "total": total})
 
 
 async def show(request: web.Request) -> web.Response:
@@ -47,28 +47,28 @@ async def show(request: web.Request) -> web.Response:
     tracker, project_id = request.app[ERRORS], project_of(request)
     group = await _find(request)
     sample = await tracker.sample(project_id, group)
-    return _answer(_shown(group) | {"sample": None if sample is None else log_entry(sample)})
+    return json_response(_shown(group) | {"sample": None if sample is None else log_entry(sample)})
 
 
 async def change_one(request: web.Request) -> web.Response:
     """`PATCH`: set the state of a group."""
-    group, change = await _find(request), await _read_change(request)
+    group, change = await _find(request), await read_json(request, Change, _MAX_BODY_BYTES)
     if change.ids:
         raise BadInputError('"ids" is for changes of several errors; the path names this one')
     tracker, project_id = request.app[ERRORS], project_of(request)
     await tracker.set_state(project_id, [group.id], _state(change.state))
-    return _answer(_shown(await _find(request)))
+    return json_response(_shown(await _find(request)))
 
 
 async def change_several(request: web.Request) -> web.Response:
     """`POST`: set the state of several groups."""
-    change = await _read_change(request)
+    change = await read_json(request, Change, _MAX_BODY_BYTES)
     if not 0 < len(change.ids) <= MAX_CHANGED:
         raise BadInputError(f'"ids": expected 1 to {MAX_CHANGED} ids of errors')
     changed = await request.app[ERRORS].set_state(
         project_of(request), change.ids, _state(change.state)
     )
-    return _answer({"changed": changed})
+    return json_response({"changed": changed})
 
 
 async def _find(request: web.Request) -> ErrorGroup:
@@ -77,21 +77,6 @@ async def _find(request: web.Request) -> ErrorGroup:
     if group is None:
         raise NotFoundError(f"there is no error {fingerprint[:64]!r} in this project")
     return group
-
-
-async def _read_change(request: web.Request) -> Change:
-    body = await read_body(
-        request,
-        max_compressed=_MAX_BODY_BYTES,
-        max_decompressed=_MAX_BODY_BYTES,
-        allowed=ANY_CODING,
-    )
-    try:
-        return msgspec.json.decode(body, type=Change)
-    except msgspec.ValidationError as error:
-        raise BadInputError(str(error)) from None
-    except msgspec.DecodeError as error:
-        raise UndecodableError(f"the body is no JSON: {error}") from None
 
 
 def _state(name: str) -> ErrorState:
@@ -169,10 +154,6 @@ def _shown(group: ErrorGroup) -> dict[str, Any]:
             for hour_ns, count in group.hours.items()
         ],
     }
-
-
-def _answer(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
 
 
 def routes() -> list[web.RouteDef]:

@@ -8,10 +8,9 @@ import msgspec
 from aiohttp import web
 
 from obsd.api.auth import project_of
-from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import NotFoundError
+from obsd.api.json_body import json_response, read_json
 from obsd.api.keys import LOG_METRICS
-from obsd.model.errors import BadInputError, UndecodableError
 from obsd.services.log_metrics.rules import BUILT_IN, LogMetricRule
 
 PATH: Final = "/api/v1/monitoring/logs/metrics"
@@ -22,24 +21,26 @@ MAX_PREVIEWED: Final = 1_000
 async def show(request: web.Request) -> web.Response:
     """`GET`: a project's rules."""
     rules = await request.app[LOG_METRICS].rules(project_of(request))
-    return _answer({"rules": [_shown(rule, error) for rule, error in rules]})
+    return json_response({"rules": [_shown(rule, error) for rule, error in rules]})
 
 
 async def put(request: web.Request) -> web.Response:
     """`POST`: add a rule, or replace the one of its name."""
-    rule = await _read_rule(request)
+    rule = await read_json(request, LogMetricRule, _MAX_BODY_BYTES)
     await request.app[LOG_METRICS].put_rule(project_of(request), rule)
-    return _answer({"rule": _shown(rule, "")}, 201)
+    return json_response({"rule": _shown(rule, "")}, 201)
 
 
 async def preview(request: web.Request) -> web.Response:
     """`POST`: what a rule would count among the newest records."""
-    samples = await request.app[LOG_METRICS].preview(project_of(request), await _read_rule(request))
+    samples = await request.app[LOG_METRICS].preview(
+        project_of(request), await read_json(request, LogMetricRule, _MAX_BODY_BYTES)
+    )
     shown = [
         {"name": sample.name, "labels": dict(sample.labels), "value": sample.value}
         for sample in samples[:MAX_PREVIEWED]
     ]
-    return _answer({"series": shown, "total": len(samples)})
+    return json_response({"series": shown, "total": len(samples)})
 
 
 async def remove(request: web.Request) -> web.Response:
@@ -50,30 +51,10 @@ async def remove(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-async def _read_rule(request: web.Request) -> LogMetricRule:
-    body = await read_body(
-        request,
-        max_compressed=_MAX_BODY_BYTES,
-        max_decompressed=_MAX_BODY_BYTES,
-        allowed=ANY_CODING,
-    )
-    try:
-        return msgspec.json.decode(body, type=LogMetricRule)
-    except msgspec.ValidationError as error:
-        raise BadInputError(str(error)) from None
-    except msgspec.DecodeError as error:
-        raise UndecodableError(f"the body is no JSON: {error}") from None
-
-
 def _shown(rule: LogMetricRule, error: str) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(rule)
     shown["buckets"] = list(rule.bounds) if rule.kind == "histogram" else []
     return shown | {"built_in": rule.name == BUILT_IN.name, "error": error}
-
-
-def _answer(value: object, status: int = 200) -> web.Response:
-    body = msgspec.json.encode(value)
-    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def routes() -> list[web.RouteDef]:

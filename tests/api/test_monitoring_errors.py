@@ -134,3 +134,21 @@ async def test_a_deletion_that_was_cut_short_is_made_good_at_the_next_start(app)
     app.errors._looked.clear()  # As in a new process.
     await app.errors.look()
     assert [group["message"] for group in await errors(app)] == [""]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", PATH),
+        ("POST", "/api/v1/monitoring/logs/metrics"),
+        ("POST", "/api/v1/monitoring/logs/metrics/preview"),
+        ("POST", "/api/v1/monitoring/logs/delete"),
+        ("PUT", "/api/v1/monitoring/logs/processors"),
+        ("POST", "/api/v1/monitoring/logs/processors/test"),
+    ],
+)
+@pytest.mark.parametrize("body", [b"\xff\xfe", b'{"state": "\xff"}', b"[" * 100_000, b"", b"1"])
+async def test_bodies_that_are_no_json_are_refused(app, method, path, body) -> None:
+    answer = await app.request(method, path, data=body)
+    assert answer.status == 400, answer.text
+    assert answer.json["error"]["message"]
