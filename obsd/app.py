@@ -33,7 +33,7 @@ from obsd.api.server import Services, build_app, serving_runner
 from obsd.api.state import Phase, ServerState
 from obsd.config import Config
 from obsd.config.option import Address
-from obsd.config.receivers import open_receivers
+from obsd.config.receivers import closed_in_vain, open_receivers
 from obsd.ingest.listeners import Receivers, open_receiver, report_left_out
 from obsd.ingest.receiver import Receiver, ReceiverContext
 from obsd.model.clock import Clock, SystemClock
@@ -351,6 +351,10 @@ class Server:
 
     def _open_receivers(self) -> Iterator[tuple[Receiver, object]]:
         """Those that speak protocols of their own, and where they listen."""
+        for name, option in closed_in_vain(self._config):
+            report_left_out(
+                name, "-", f"{option} is set, but server.receivers does not name {name}"
+            )
         for info, address in open_receivers(self._config.server):
             if info.is_http:
                 continue

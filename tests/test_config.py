@@ -13,7 +13,7 @@ from obsd.app import is_loopback
 from obsd.config import Config, ConfigError, config_to_dict, config_to_yaml, load_config
 from obsd.config.machine import memory_bytes
 from obsd.config.option import Address, iter_options, parse_address
-from obsd.config.receivers import OTLP_HTTP, PLANNED, is_open
+from obsd.config.receivers import OTLP_HTTP, PLANNED, closed_in_vain, is_open
 from obsd.config.units import format_duration, format_size, parse_duration_s, parse_size_bytes
 
 
@@ -281,3 +281,14 @@ def test_one_open_listener_beyond_loopback_asks_for_a_token(
         "server.receivers": receivers,
     }
     assert is_loopback(load_config(flags=flags)) is expected
+
+
+@pytest.mark.parametrize(
+    ("receivers", "names"),
+    [("default", []), ("http,files,journal", []), ("http", ["files", "journal"])],
+)
+def test_files_that_no_receiver_reads_are_told_of(receivers: str, names: list[str]) -> None:
+    told = {"OBSD_FILES__PATHS": "/var/log/*.log", "OBSD_FILES__JOURNAL": "true"}
+    environment = {"OBSD_SERVER__RECEIVERS": receivers}
+    assert [name for name, _ in closed_in_vain(load_config(None, environment | told))] == names
+    assert not list(closed_in_vain(load_config(None, environment)))

@@ -10,7 +10,7 @@ from obsd.config.errors import ConfigError, nearest_hint
 
 if TYPE_CHECKING:
     from obsd.config.option import Address
-    from obsd.config.tree import ServerConfig
+    from obsd.config.tree import Config, ServerConfig
 
 # Sets, and the one listener that always is there.
 SETS: Final = frozenset({"default", "all", "http"})
@@ -106,3 +106,15 @@ def open_receivers(server: ServerConfig) -> Iterator[tuple[ReceiverInfo, Address
         if is_open(info.name, server.receivers):
             address = getattr(server, info.option) if info.option else None
             yield info, cast("Address | None", address)
+
+
+def closed_in_vain(config: Config) -> Iterator[tuple[str, str]]:
+    """Receivers that have been told what to read, and that `server.receivers` leaves out.
+
+    With the option that tells them.
+    """
+    wanted = {"files": bool(config.files.paths), "journal": config.files.journal}
+    options = {"files": "files.paths", "journal": "files.journal"}
+    for name, is_wanted in wanted.items():
+        if is_wanted and not is_open(name, config.server.receivers):
+            yield name, options[name]
