@@ -117,6 +117,8 @@ class _Compiler:
         field = query.field and own_name(query.field)
         lowered = query.text.lower()
         match field:
+            case "_exists_" if query.text:
+                return Exists(own_name(query.text))
             case None | "body":
                 if field is None and not lowered:
                     raise error_at(self._text, query.at, "there is nothing in these quotes to find")

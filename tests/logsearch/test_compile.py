@@ -65,6 +65,8 @@ def levels(*names: str) -> Predicate:
         ("x:>B", Compare("x", ">", "b")),
         ("x:[1 TO *}", Range("x", 1, None, True, False)),
         ("x:[* TO *]", Exists("x")),
+        ("_exists_:Path", Exists("Path")),
+        ("-_exists_:severity", Not(Exists("level"))),
         ("level:Warning", levels("warn")),
         ("severity:crit", levels("fatal")),
         ("level:*", Exists("level")),
