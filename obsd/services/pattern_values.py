@@ -27,7 +27,7 @@ _OCTET: Final = r"\d{1,3}"
 _SHAPES: Final = tuple(
     (name, re.compile(shape, re.ASCII))
     for name, shape in (
-        ("number", _NUMBER),
+        ("number", rf"{_NUMBER}%?"),
         ("uuid", f"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}"),
         ("ip", rf"/?{_OCTET}(?:\.{_OCTET}){{3}}(?::\d{{1,5}}|/\d{{1,2}})?"),
         ("mac", f"{_HEX}{{2}}(?::{_HEX}{{2}}){{5}}"),
@@ -61,7 +61,7 @@ _BYTES: Final[Mapping[str, float]] = {
     "TiB": 1 << 40, "PiB": 1 << 50,
 }  # fmt: skip
 _UNITS: Final[Mapping[str, Mapping[str, float]]] = {
-    "number": {"": 1},
+    "number": {"": 1, "%": 1},
     "duration": _SECONDS,
     "size": _BYTES,
 }

@@ -16,6 +16,7 @@ from obsd.services.pattern_values import TOP_VALUES, hole_names, summarize, type
     ("value", "kind"),
     [
         ("250", "number"),
+        ("12.5%", "number"),
         ("-1.5e3", "number"),
         ("10.0.0.1:80", "ip"),
         ("fe80::1", "ip"),
