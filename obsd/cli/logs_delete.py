@@ -42,7 +42,8 @@ def delete(client: Client, parameters: Mapping[str, str], *, is_confirmed: bool)
         )
         raise SystemExit(1)
     files = found["files_rewritten"]
-    click.echo(f"{_records(found['matched'])} deleted; {files} files rewritten, none has them")
+    rewritten = "1 file" if files == 1 else f"{files} files"
+    click.echo(f"{_records(found['matched'])} deleted; {rewritten} rewritten, none has them")
 
 
 def _wait_for(client: Client, found: dict[str, Any]) -> dict[str, Any]:
