@@ -193,7 +193,9 @@ fn suffixed(name: &str, unit: &str, shape: Shape) -> String {
 fn without_suffix<'a>(name: &'a str, suffix: &str) -> &'a str {
     let Some(rest) = name.strip_suffix(suffix) else { return name };
     match rest.chars().next_back() {
-        Some(last) if !last.is_alphanumeric() => &rest[..rest.len() - last.len_utf8()],
+        Some(last) if last.is_ascii() && !last.is_ascii_alphanumeric() => {
+            &rest[..rest.len() - last.len_utf8()]
+        }
         _ => name,
     }
 }
