@@ -24,6 +24,7 @@ DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000
 MAX_OFFSET: Final = 100_000
 MAX_CHANGED: Final = 10_000
+_MAX_TIME_NS: Final = (1 << 63) - 1
 _MAX_BODY_BYTES: Final = 1 << 20
 
 
@@ -107,9 +108,10 @@ def _time(params: Params, name: str, now_ns: int) -> int | None:
     if not (text := params.text(name)):
         return None
     try:
-        return parse_time_or_relative_ns(text, now_ns)
+        time_ns = parse_time_or_relative_ns(text, now_ns)
     except ValueError as error:
         raise InvalidParameterError(name, error) from error
+    return min(max(time_ns, 0), _MAX_TIME_NS)
 
 
 def _number(params: Params, name: str, default: int, most: int) -> int:

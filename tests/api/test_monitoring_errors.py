@@ -117,6 +117,13 @@ async def test_what_is_wrong_is_said(app, method, path, body, status, says) -> N
     assert says in answer.json["error"]["message"]
 
 
+async def test_a_time_before_all_times_is_the_first_one(app) -> None:
+    await send(app, error_record("boom"))
+    answer = await app.request("GET", f"{PATH}?from=-99999999999d&to=2200-01-01T00:00:00Z")
+    assert answer.status == 200
+    assert answer.json["total"] == 1
+
+
 async def test_deleting_a_record_takes_its_words_out_of_its_group(app, tmp_path) -> None:
     await send(app, error_record("payment of janedoe failed"), error_record("disk is full"))
     before = app.application[LOGS].deletions
