@@ -1,7 +1,8 @@
 """Counts by the minute that outlive the records: what is kept of a segment when it is too old.
 
 Each segment that retention deletes leaves a file of how many of its records each minute had, by
-service and level. It is written before the segment goes, under the segment's name, so a crash
+service and level, and by pattern. Of a pattern only its id is kept, so that no word of a record
+stays behind. It is written before the segment goes, under the segment's name, so a crash
 between the two leaves both, and the segment is the one that counts. Format:
 docs/format/log-aggregates.md.
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from obsd.durable.files import make_directory, replace_file, sync_directory
 from obsd.durable.records import frame, iter_records
 from obsd.logindex.catalog import SegmentFile
 from obsd.logindex.filenames import AGGREGATE_SUFFIX, SegmentName
+from obsd.logindex.patterns import PatternIndex
 from obsd.model.errors import CorruptDataError
 from obsd.model.samples import IntArray
 
@@ -50,14 +52,59 @@ class GroupCounts(msgspec.Struct, array_like=True):
     counts: list[int]
 
 
+class PatternCounts(msgspec.Struct, array_like=True):
+    """The records of one pattern; minutes and counts as above."""
+
+    id: str
+    minutes: list[int]
+    counts: list[int]
+
+
+class SegmentCounts(msgspec.Struct, array_like=True):
+    """What is kept of a segment."""
+
+    groups: list[GroupCounts] = msgspec.field(default_factory=list)
+    patterns: list[PatternCounts] = msgspec.field(default_factory=list)
+
+
+MAX_PATTERNS: Final = 1_000
+"""Patterns of a segment that are counted, the most frequent ones."""
+
+
+def pattern_counts(
+    file: SegmentFile, predicate: tuple[object, ...], patterns: PatternIndex
+) -> list[PatternCounts]:
+    """How many records of a segment each minute has, by pattern; none where there are too many.
+
+    Raises:
+        _native.CorruptError: the segment is damaged.
+    """
+    start_ns, span = _span(file)
+    try:
+        found = patterns.search([file.segment], predicate, span, MINUTE_NS, 0, lambda: None)
+    except OverflowError:
+        log.warning("too many patterns to keep their counts", extra={"segment": str(file.path)})
+        return []
+    first = start_ns // MINUTE_NS
+    kept = []
+    for pattern in found[:MAX_PATTERNS]:
+        at = np.flatnonzero(pattern.counts)
+        kept.append(PatternCounts(pattern.id, (at + first).tolist(), pattern.counts[at].tolist()))
+    return kept
+
+
+def _span(file: SegmentFile) -> tuple[int, tuple[int, int]]:
+    start_ns = file.stats.min_ns // MINUTE_NS * MINUTE_NS
+    return start_ns, (start_ns, min(file.stats.max_ns + 1, (1 << 63) - 1))
+
+
 def minute_counts(file: SegmentFile, predicate: tuple[object, ...]) -> list[GroupCounts]:
     """How many records of a segment each minute has, by service and level.
 
     Raises:
         _native.CorruptError: the segment is damaged.
     """
-    start_ns = file.stats.min_ns // MINUTE_NS * MINUTE_NS
-    span = start_ns, min(file.stats.max_ns + 1, (1 << 63) - 1)
+    start_ns, span = _span(file)
     by = ["service", "level"]
     found = _native.log_histogram(
         [file.segment], predicate, span, MINUTE_NS, by, "records", lambda: None
@@ -78,13 +125,13 @@ class Aggregates:
         make_directory(directory)
         self._directory = directory
 
-    def write(self, segment: SegmentName, groups: Sequence[GroupCounts]) -> None:
+    def write(self, segment: SegmentName, kept: SegmentCounts) -> None:
         """Keep the counts of a segment durably.
 
         Raises:
             OSError: the disk refuses.
         """
-        payload = zlib.compress(msgspec.msgpack.encode(list(groups)), 6)
+        payload = zlib.compress(msgspec.msgpack.encode(kept), 6)
         replace_file(self._path(segment), [MAGIC, *frame(payload)])
 
     def _path(self, segment: SegmentName) -> Path:
@@ -96,7 +143,7 @@ class Aggregates:
         names = (SegmentName.parse_stem(path.name.removesuffix(AGGREGATE_SUFFIX)) for path in paths)
         return sorted(name for name in names if name is not None)
 
-    def read(self, segment: SegmentName) -> list[GroupCounts]:
+    def read(self, segment: SegmentName) -> SegmentCounts:
         """The counts of a segment.
 
         Raises:
@@ -105,13 +152,11 @@ class Aggregates:
         path = self._path(segment)
         try:
             for record in iter_records(path, MAGIC):
-                return msgspec.msgpack.decode(
-                    zlib.decompress(record.payload), type=list[GroupCounts]
-                )
+                return msgspec.msgpack.decode(zlib.decompress(record.payload), type=SegmentCounts)
         except (msgspec.DecodeError, zlib.error) as error:
             raise CorruptDataError(str(path), str(error)) from error
         except FileNotFoundError:
-            return []  # Retention was faster.
+            return SegmentCounts()  # Retention was faster.
         raise CorruptDataError(str(path), "the file ends early")
 
     def remove(self, segments: Iterable[SegmentName]) -> None:
@@ -145,24 +190,49 @@ class Aggregates:
         The records of segment files in `live` are counted elsewhere. `keep` says whether those of a
         service and level count.
         """
-        start_ns, end_ns = span
-        steps = -((start_ns - end_ns) // step_ns)
+        for kept in self._each(live, span):
+            for group in kept.groups:
+                if keep(group.service, group.level):
+                    values = {"service": group.service, "level": group.level}
+                    key = tuple(values[field] for field in by)
+                    _add(totals, key, group.minutes, group.counts, span, step_ns)
+
+    def add_patterns(
+        self,
+        totals: dict[tuple[str, ...], IntArray],
+        live: set[str],
+        span: tuple[int, int],
+        step_ns: int,
+    ) -> None:
+        """The same by pattern, of whatever service and level."""
+        for kept in self._each(live, span):
+            for pattern in kept.patterns:
+                _add(totals, (pattern.id,), pattern.minutes, pattern.counts, span, step_ns)
+
+    def _each(self, live: set[str], span: tuple[int, int]) -> Iterator[SegmentCounts]:
+        """What is kept of segments that are gone; damaged files are reported and left out."""
         for name in self.names():
-            if name.file_name in live or name.day * DAY_NS >= end_ns:
+            if name.file_name in live or name.day * DAY_NS >= span[1]:
                 continue
             try:
-                groups = self.read(name)
+                yield self.read(name)
             except CorruptDataError as error:
                 log.error("counts of old logs are left out", extra={"error": str(error)})
-                continue
-            for group in groups:
-                if not keep(group.service, group.level):
-                    continue
-                values = {"service": group.service, "level": group.level}
-                minutes_ns = np.array(group.minutes, np.int64) * MINUTE_NS
-                inside = (minutes_ns > start_ns - MINUTE_NS) & (minutes_ns < end_ns)
-                if inside.any():
-                    key = tuple(values[field] for field in by)
-                    counts = totals.setdefault(key, np.zeros(steps, np.int64))
-                    at = np.maximum(minutes_ns[inside] - start_ns, 0) // step_ns
-                    np.add.at(counts, at, np.array(group.counts, np.int64)[inside])
+
+
+def _add(
+    totals: dict[tuple[str, ...], IntArray],
+    key: tuple[str, ...],
+    minutes: Sequence[int],
+    counts: Sequence[int],
+    span: tuple[int, int],
+    step_ns: int,
+) -> None:
+    start_ns, end_ns = span
+    minutes_ns = np.array(minutes, np.int64) * MINUTE_NS
+    inside = (minutes_ns > start_ns - MINUTE_NS) & (minutes_ns < end_ns)
+    if inside.any():
+        steps = -((start_ns - end_ns) // step_ns)
+        total = totals.setdefault(key, np.zeros(steps, np.int64))
+        at = np.maximum(minutes_ns[inside] - start_ns, 0) // step_ns
+        np.add.at(total, at, np.array(counts, np.int64)[inside])

@@ -28,7 +28,7 @@ from obsd import _native
 from obsd.durable.files import make_directory
 from obsd.durable.wal import OnDurable, Wal
 from obsd.logindex import filenames
-from obsd.logindex.aggregates import Aggregates, GroupCounts, minute_counts
+from obsd.logindex.aggregates import Aggregates, SegmentCounts, minute_counts, pattern_counts
 from obsd.logindex.catalog import Catalog, Live, NumberedMemtable, SegmentFile
 from obsd.logindex.compaction import choose_merge, merge
 from obsd.logindex.deletions import Deletions, Encoded
@@ -393,7 +393,7 @@ class LogEngine(LogReader):
             old = [f for f in self._catalog.live.segments if f.stats.max_ns < oldest_ns]
             try:
                 for file in old:
-                    self._aggregates.write(file.name, self._minute_counts(file))
+                    self._aggregates.write(file.name, self._counts_of(file))
                 if old:
                     self._catalog.replace(old, ())
                 if (kept_ms := self._options.aggregate_retention_ms) is not None:
@@ -402,13 +402,15 @@ class LogEngine(LogReader):
                 raise StorageUnavailableError(f"cannot apply log retention: {error}") from error
             return len(old)
 
-    def _minute_counts(self, file: SegmentFile) -> list[GroupCounts]:
+    def _counts_of(self, file: SegmentFile) -> SegmentCounts:
         """How many records of a segment each minute has; none where it turns out to be damaged."""
+        everything = self._visible(("everything",))
         try:
-            return minute_counts(file, self._visible(("everything",)))
+            groups = minute_counts(file, everything)
+            return SegmentCounts(groups, pattern_counts(file, everything, self._patterns))
         except _native.CorruptError as error:
             log.error("a damaged segment leaves no counts", extra={"error": str(error.args)})
-            return []
+            return SegmentCounts()
 
     # Deleting
 

@@ -407,6 +407,28 @@ class LogReader:
             return [((), np.zeros(steps, np.int64))]
         return sorted(totals.items(), key=lambda item: item[0])
 
+    def count_patterns_kept(
+        self, start_ns: int, end_ns: int, step_ns: int, budget: QueryBudget
+    ) -> list[tuple[tuple[str, ...], IntArray]]:
+        """All records in each step by the ids of their patterns, as far back as counts are kept.
+
+        Raises:
+            QueryError: there are too many patterns for so many steps.
+        """
+        if step_ns <= 0 or end_ns <= start_ns:
+            raise BadInputError("the step must be positive and the end after the start")
+        encoded, span = self._visible(("everything",)), (start_ns, end_ns)
+        there: set[str] = set()
+
+        def count(sources: list[_native.LogSegment | _native.LogMemtable]) -> list[LogPattern]:
+            there.clear()
+            there.update(s.path.name for s in sources if isinstance(s, _native.LogSegment))
+            return self._patterns.search(sources, encoded, span, step_ns, 0, budget.check)
+
+        totals: dict[tuple[str, ...], IntArray] = {(p.id,): p.counts for p in self._read(count)}
+        self._aggregates.add_patterns(totals, there, span, step_ns)
+        return sorted(totals.items(), key=lambda item: (-int(item[1].sum()), item[0]))
+
     def resources(
         self,
         predicate: Predicate,

@@ -117,6 +117,11 @@ class AbsentLogs:
     ) -> EmptyPage:
         return EmptyPage()
 
+    def count_patterns_kept(
+        self, start_ns: int, end_ns: int, step_ns: int, budget: QueryBudget
+    ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
+        return []
+
     def count_over_time(
         self,
         predicate: Predicate,

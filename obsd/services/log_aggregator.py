@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PATTERN: Final = "pattern"
+"""What counts over time are by where they are by pattern; of everything alone."""
+
 MAX_STEPS: Final = 11_000
 """Steps of a count over time; the same as for metrics."""
 
@@ -330,6 +333,11 @@ class LogAggregator:
         if end_ns <= start_ns:
             return []
         own_names = [_own_name(name) for name in by]
+        if list(by) == [PATTERN] and query == LogQuery():
+            return await self.read(
+                project_id,
+                lambda store, budget: store.count_patterns_kept(start_ns, end_ns, step_ns, budget),
+            )
         if query.is_kept and weight == "records" and set(own_names) <= {"service", "level"}:
             return await self.read(
                 project_id,

@@ -212,6 +212,11 @@ class LogStore(Protocol):
     ) -> LogEntries:
         """The same as `search`; a page whose records take too much memory has fewer of them."""
 
+    def count_patterns_kept(
+        self, start_ns: int, end_ns: int, step_ns: int, budget: QueryBudget
+    ) -> Sequence[tuple[tuple[str, ...], NDArray[np.int64]]]:
+        """All records by the ids of their patterns, as far back as counts are kept."""
+
     def count_over_time(
         self,
         predicate: Predicate,

@@ -157,3 +157,16 @@ async def test_bad_rules_are_refused(counted, body, says) -> None:
     answer = await counted.app.post(PATH, body)
     assert answer.status == 400
     assert says in answer.json["error"]["message"]
+
+
+async def test_counts_by_pattern_name_the_patterns(counted) -> None:
+    await counted.send(*(error_record(f"user {n} came in") for n in range(3)), error_record("full"))
+    params = {"by": "pattern", "from": "2026-01-31T11:00:00Z", "to": "2026-01-31T13:00:00Z"}
+    answer = await counted.app.get("/api/v1/monitoring/logs/aggregate", params)
+    assert answer.status == 200, answer.text
+    totals = {series["value"]: series["total"] for series in answer.json["series"]}
+    assert sorted(totals.values()) == [1, 3]
+    listed = await counted.app.get(
+        "/api/v1/monitoring/logs/patterns", {k: v for k, v in params.items() if k != "by"}
+    )
+    assert {p["id"]: p["count"] for p in listed.json["patterns"]} == totals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obsd.logindex.aggregates import MINUTE_NS, Aggregates, GroupCounts
+from obsd.durable.records import iter_records
+from obsd.logindex.aggregates import (
+    MAGIC,
+    MINUTE_NS,
+    Aggregates,
+    GroupCounts,
+    PatternCounts,
+    SegmentCounts,
+)
 from obsd.logindex.engine import LogEngine
 from obsd.logindex.filenames import SegmentName
 from obsd.logindex.options import LogOptions
@@ -105,7 +114,7 @@ def test_only_what_is_asked_for_is_counted(tmp_path: Path, clock: ManualClock) -
         GroupCounts("api", "info", [1], [5]),
         GroupCounts("web", "error", [2], [6]),
     ]
-    aggregates.write(SegmentName(1, 1, 0, 0), groups)
+    aggregates.write(SegmentName(1, 1, 0, 0), SegmentCounts(groups))
 
     def found(by: list[str], keep) -> dict:
         totals: dict = {}
@@ -143,7 +152,7 @@ def test_a_crash_before_the_segment_goes_counts_nothing_twice(
 
 def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
     aggregates = Aggregates(tmp_path)
-    aggregates.write(NAME, [GroupCounts("api", "error", [28_800_000], [1])])
+    aggregates.write(NAME, SegmentCounts([GroupCounts("api", "error", [28_800_000], [1])]))
     [path] = tmp_path.iterdir()
     whole = path.read_bytes()
     for at in range(len(whole)):
@@ -162,7 +171,36 @@ def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
 def test_the_example_of_the_format_is_read(tmp_path: Path) -> None:
     aggregates = Aggregates(tmp_path)
     example = re.findall(r"```text\n([0-9a-f\n]+)```", FORMAT.read_text())[-1]
-    aggregates.write(NAME, [])
+    aggregates.write(NAME, SegmentCounts())
     [path] = tmp_path.iterdir()
     path.write_bytes(bytes.fromhex(example))
-    assert aggregates.read(NAME) == [GroupCounts("api", "error", [29_497_680, 29_497_681], [3, 2])]
+    minutes = [29_497_680, 29_497_681]
+    assert aggregates.read(NAME) == SegmentCounts(
+        [GroupCounts("api", "error", minutes, [3, 2])],
+        [PatternCounts("6c1a9d0e5b7f2384", minutes, [3, 2])],
+    )
+
+
+def test_counts_by_pattern_outlive_the_records_without_their_words(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    engine = LogEngine.open(tmp_path, OPTIONS, clock)
+    minute_ns = NOW_NS // MINUTE_NS * MINUTE_NS
+    texts = [f"user {n} came in" for n in range(30)] + [f"disk {n} is full" for n in range(20)]
+    write(engine, [record(text, minute_ns + n) for n, text in enumerate(texts)])
+    engine.flush()
+
+    def by_pattern() -> dict:
+        found = engine.count_patterns_kept(minute_ns, minute_ns + DAY_NS, DAY_NS, QueryBudget())
+        return {labels: row.tolist() for labels, row in found}
+
+    before = by_pattern()
+    assert sorted(before.values()) == [[20], [30]]
+    clock.advance_ms(4 * DAY_MS)
+    engine.apply_retention()
+    assert engine.stats().segments == 0
+    assert by_pattern() == before
+    [path] = (tmp_path / "aggregates").iterdir()
+    kept = zlib.decompress(next(iter_records(path, MAGIC)).payload)
+    assert b"disk" not in kept
+    engine.close()
