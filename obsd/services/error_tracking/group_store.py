@@ -68,12 +68,12 @@ class ErrorGroups:
 
     def progress(self, project_id: str) -> int:
         """The last record that was looked at; -1 where none was."""
+        if self.is_empty:
+            return -1
         from sqlalchemy import select
 
         from obsd.services.metadata_tables import error_progress
 
-        if self.is_empty:
-            return -1
         with self._store.read() as connection:
             row = connection.execute(
                 select(error_progress.c.row).where(error_progress.c.project_id == project_id)
@@ -134,12 +134,12 @@ class ErrorGroups:
 
     def prune(self, now_ns: int) -> None:
         """Let go of groups, and of counts by the hour, that are too old."""
+        if self.is_empty:
+            return
         from sqlalchemy import delete
 
         from obsd.services.metadata_tables import error_groups, error_hours
 
-        if self.is_empty:
-            return
         with self._store.write() as connection:
             hours = error_hours.c.hour_ns < now_ns - HOURS_KEPT_NS
             connection.execute(delete(error_hours).where(hours))
@@ -150,12 +150,12 @@ class ErrorGroups:
 
     def search(self, project_id: str, query: GroupQuery) -> tuple[list[ErrorGroup], int]:
         """One page of groups, and how many match in all."""
+        if self.is_empty:
+            return [], 0
         from sqlalchemy import func, select
 
         from obsd.services.metadata_tables import error_groups as g
 
-        if self.is_empty:
-            return [], 0
         matching = _matching(select(g), project_id, query)
         orders: dict[str, Any] = {
             "last_seen": g.c.last_ns,
@@ -174,12 +174,12 @@ class ErrorGroups:
 
     def get(self, project_id: str, fingerprint: str) -> ErrorGroup | None:
         """One group with its counts by the hour."""
+        if self.is_empty:
+            return None
         from sqlalchemy import select
 
         from obsd.services.metadata_tables import error_groups as g
 
-        if self.is_empty:
-            return None
         which = (g.c.project_id == project_id) & (g.c.fingerprint == fingerprint)
         with self._store.read() as connection:
             row = connection.execute(select(g).where(which)).one_or_none()
@@ -189,12 +189,12 @@ class ErrorGroups:
 
     def sampled_between(self, project_id: str, start_ns: int, end_ns: int) -> list[ErrorGroup]:
         """The groups whose sample is of this time."""
+        if self.is_empty:
+            return []
         from sqlalchemy import select
 
         from obsd.services.metadata_tables import error_groups as g
 
-        if self.is_empty:
-            return []
         which = (g.c.project_id == project_id) & g.c.sample_ns.between(start_ns, end_ns - 1)
         with self._store.read() as connection:
             return [_group(row, {}) for row in connection.execute(select(g).where(which))]

@@ -22,12 +22,12 @@ class RuleStore:
 
     def rules(self, project_id: str) -> list[tuple[LogMetricRule, int]]:
         """A project's rules, the built-in one first, and behind which record each counts."""
+        if not self._store.exists:  # Asked every few seconds; most have no need of the library.
+            return [(BUILT_IN, -1)]
         from sqlalchemy import select
 
         from obsd.services.metadata_tables import log_metric_rules as r
 
-        if not self._store.exists:
-            return [(BUILT_IN, -1)]
         query = (
             select(r.c.rule, r.c.after_row).where(r.c.project_id == project_id).order_by(r.c.name)
         )
@@ -57,12 +57,12 @@ class RuleStore:
 
     def delete(self, project_id: str, name: str) -> bool:
         """Remove a rule; false where there is none."""
+        if not self._store.exists:
+            return False
         from sqlalchemy import delete
 
         from obsd.services.metadata_tables import log_metric_rules as r
 
-        if not self._store.exists:
-            return False
         with self._store.write() as connection:
             return bool(connection.execute(delete(r).where(_is(project_id, name))).rowcount)
 
