@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,10 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     SummaryDataPoint,
 )
 
+from obsd.model.clock import ManualClock
+from obsd.tsdb.engine import MetricsEngine
+from obsd.tsdb.options import EngineOptions
+from obsd.tsdb.write import Wire
 from tests.ingest.otlp_points import (
     CUMULATIVE,
     DELTA,
@@ -39,6 +45,7 @@ from tests.wire.otlp_conversion import NOW_MS, Converted, converted, converter
 
 SECOND_NS = 1_000_000_000
 NOW_NS = NOW_MS * 1_000_000
+CLOCK = ManualClock(NOW_MS)
 STALE = 0x7FF0_0000_0000_0002
 NO_RECORDED_VALUE = 1
 
@@ -143,6 +150,23 @@ def test_scopes_are_labels_where_that_is_wanted() -> None:
         "otel_scope_version": "2",
         "otel_scope_schema_url": "http://s",
     }
+
+
+def test_labels_that_are_remembered_are_those_of_their_resource() -> None:
+    native = converter()
+    labels = {"le": "mine", "a": "b"}
+    metrics = [
+        gauge("g", number(1, NOW_NS, labels)),
+        histogram("h", bounded(attributes=attributes(labels))),
+    ]
+    for job in ("one", "two", "one"):
+        found = converted(export(*metrics, resource={"service.name": job}), native)
+        assert found.values("g") == {f"a=b job={job} le=mine": 1}
+        assert found.values("h_sum") == {f"a=b job={job}": 3.5}
+    # The same bytes, cut elsewhere.
+    for labels in ({"a": "b", "c": "d"}, {"a": "d", "c": "b"}, {"a": "b"}, {}):
+        found = converted(export(gauge("g", number(1, NOW_NS, labels)), resource={}), native)
+        assert found.values("g") == {" ".join(f"{k}={v}" for k, v in labels.items()): 1}
 
 
 # target_info
@@ -627,6 +651,73 @@ def test_what_stands_behind_its_points_still_counts() -> None:
     inner = b"\x12" + bytes([len(scope)]) + scope + b"\x0a" + bytes([len(resource)]) + resource
     body = b"\x0a" + bytes([len(inner)]) + inner
     assert converted(body).samples == converted(whole).samples
+
+
+def any_histogram(draw: st.DrawFn, temporality: int) -> Metric:
+    counts = draw(st.lists(st.integers(0, 5), min_size=1, max_size=5))
+    size = len(counts) - 1
+    bounds = sorted(draw(st.sets(st.floats(-9, 9), min_size=size, max_size=size)))
+    point = bounded(
+        explicit_bounds=bounds,
+        bucket_counts=counts,
+        count=sum(counts),
+        time_unix_nano=NOW_NS + draw(st.integers(0, 9)) * SECOND_NS,
+    )
+    return histogram(draw(NAMES), point, temporality=temporality)
+
+
+def any_exponential(draw: st.DrawFn, temporality: int) -> Metric:
+    sides = {}
+    for side in ("positive", "negative"):
+        counts = draw(st.lists(st.integers(0, 5), max_size=8))
+        sides[side] = {"offset": draw(st.integers(-99, 99)), "bucket_counts": counts}
+    zeros = draw(st.integers(0, 5))
+    total = zeros + sum(sum(side["bucket_counts"]) for side in sides.values())
+    metric = exponential(
+        temporality, scale=draw(st.integers(-4, 12)), count=total, zero_count=zeros, **sides
+    )
+    metric.name = draw(NAMES)
+    return metric
+
+
+def any_number(draw: st.DrawFn, temporality: int) -> Metric:
+    labels = draw(st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3))
+    points = [delta(draw(st.floats(0, 9)), 0, draw(st.integers(1, 9)), **labels) for _ in range(2)]
+    return counter(draw(NAMES), *points, temporality=temporality)
+
+
+NAMES = st.sampled_from(["a", "b.c", "_d", "9"])
+
+
+@st.composite
+def any_metric(draw: st.DrawFn) -> Metric:
+    make = draw(st.sampled_from([any_histogram, any_exponential, any_number]))
+    return make(draw, draw(st.sampled_from([DELTA, CUMULATIVE])))
+
+
+@given(
+    exports=st.lists(st.lists(any_metric(), max_size=4), max_size=3),
+    custom_buckets=st.booleans(),
+    strategy=st.sampled_from(["UnderscoreEscapingWithSuffixes", "NoTranslation"]),
+)
+def test_the_engine_takes_all_that_is_not_refused_here(
+    exports: list[list[Metric]], custom_buckets: bool, strategy: str
+) -> None:
+    native = converter(custom_buckets=custom_buckets, strategy=strategy)
+    with tempfile.TemporaryDirectory() as directory:
+        engine = MetricsEngine.open(Path(directory), EngineOptions(retention_ms=None), CLOCK)
+        try:
+            for metrics in exports:
+                body = export(*metrics, resource=RESOURCE)
+                bodies, points, refused, _ = native.convert(body, NOW_MS, 0, 1 << 62, 1 << 20)
+                sent = [getattr(m, m.WhichOneof("data")).data_points for m in metrics]
+                assert points + sum(refused.values()) == sum(map(len, sent))
+                assert refused.keys() <= {"late_delta"}
+                for each in bodies:
+                    outcome = engine.write(each, Wire.REMOTE_WRITE_1, lambda _: None)
+                    assert outcome.rejected == {}
+        finally:
+            engine.close()
 
 
 def convert_or_refuse(body: bytes) -> None:

@@ -6,6 +6,7 @@ use crate::wire::go_text::push_float;
 use crate::wire::protobuf::{WireError, put_bytes};
 use crate::wire::varint::put_uvarint;
 use std::borrow::Cow;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Why attributes are no labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -175,6 +176,7 @@ pub fn translate<'a>(
 pub struct CommonLabels {
     /// By name: (name, encoded field, whether a point's own attribute gives way to it).
     labels: Vec<(String, Vec<u8>, bool)>,
+    hash: u128,
 }
 
 impl CommonLabels {
@@ -190,6 +192,21 @@ impl CommonLabels {
             Ok(at) => self.labels[at] = label,
             Err(at) => self.labels.insert(at, label),
         }
+    }
+
+    /// Takes the hash of all labels, once there are no more.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.hash = self.labels.iter().fold(0, |hash, (_, field, overrides)| {
+            xxh3_128(&[&hash.to_le_bytes()[..], &[u8::from(*overrides)], field].concat())
+        });
+        self
+    }
+
+    /// Of all labels of a sealed set.
+    #[must_use]
+    pub fn hash(&self) -> u128 {
+        self.hash
     }
 
     /// Appends the label fields of a point, by name, without one that the caller adds itself.

@@ -4,6 +4,7 @@
 
 use super::attributes::{AttributeError, CommonLabels, put_label, read_attribute, translate};
 use super::delta::{Added, Deltas, NotAdded, Total, downscaled};
+use super::label_cache::LabelCache;
 use super::names::{Shape, Strategy, Unit, metric_name};
 use super::output::{Native, Output, TooLarge, exemplar_message};
 use super::points::{
@@ -15,6 +16,7 @@ use super::resource::{Resource, add_scope, read_resource};
 use crate::logs::value::hex;
 use crate::tsdb::STALE_NAN_BITS;
 use crate::wire::protobuf::{Fields, WireError};
+use crate::wire::varint::put_uvarint;
 use hashbrown::HashSet;
 use parking_lot::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
@@ -122,11 +124,12 @@ struct Family<'a> {
 ///
 /// # Errors
 /// The bytes are no such request, or would become too much.
-pub fn convert(
+pub fn convert<'r>(
     body: &[u8],
-    options: &Options,
+    options: &'r Options,
     times: Times,
-    deltas: &Mutex<Deltas>,
+    deltas: &'r Mutex<Deltas>,
+    cache: Option<MutexGuard<'r, LabelCache>>,
     piece_bytes: usize,
 ) -> Result<Converted, ConvertError> {
     check_shape(body)?;
@@ -141,6 +144,8 @@ pub fn convert(
         families: HashSet::new(),
         infos: HashSet::new(),
         labels: Vec::new(),
+        cache,
+        key: Vec::new(),
         first_ms: i64::MAX,
         last_ms: i64::MIN,
     };
@@ -225,6 +230,9 @@ struct Converter<'r> {
     infos: HashSet<u128>,
     /// Label fields of the point at hand.
     labels: Vec<u8>,
+    cache: Option<MutexGuard<'r, LabelCache>>,
+    /// Attributes of the point at hand, one after the other.
+    key: Vec<u8>,
     /// Of the resource at hand.
     first_ms: i64,
     last_ms: i64,
@@ -250,7 +258,8 @@ impl<'r> Converter<'r> {
             Ok(resource) => {
                 let mut common = resource.common.clone();
                 let (scope, schema) = (last_message(message, 1)?, last_message(message, 3)?);
-                refused(add_scope(&mut common, scope, schema, self.options))?.map(|()| common)
+                refused(add_scope(&mut common, scope, schema, self.options))?
+                    .map(|()| common.sealed())
             }
             Err(refusal) => Err(*refusal),
         };
@@ -425,25 +434,55 @@ impl<'r> Converter<'r> {
         if point.attributes.len() > MAX_ATTRIBUTES {
             return Ok(Err(Refusal::Labels));
         }
-        let mut attributes = Vec::with_capacity(point.attributes.len());
-        for message in &point.attributes {
-            match refused(read_attribute(message))? {
-                Ok(attribute) => attributes.push(attribute),
-                Err(refusal) => return Ok(Err(refusal)),
-            }
-        }
         let without = match family.kind {
             Kind::Histogram if !self.options.custom_buckets => Some("le"),
             Kind::Summary => Some("quantile"),
             _ => None,
         };
+        if let Err(refusal) = self.encode_labels(&point.attributes, without, common)? {
+            return Ok(Err(refusal));
+        }
+        Ok(Ok(ts))
+    }
+
+    /// Puts the label fields of a point into `labels`.
+    fn encode_labels(
+        &mut self,
+        messages: &[&[u8]],
+        without: Option<&str>,
+        common: &CommonLabels,
+    ) -> Result<Result<(), Refusal>, ConvertError> {
         self.labels.clear();
+        self.key.clear();
+        for message in messages {
+            put_uvarint(&mut self.key, message.len() as u64);
+            self.key.extend_from_slice(message);
+        }
+        self.key.extend_from_slice(without.unwrap_or("").as_bytes());
+        self.key.extend_from_slice(&common.hash().to_le_bytes());
+        let key = self.cache.as_ref().map(|cache| xxh3_128_with_seed(&self.key, cache.seed));
+        if let (Some(cache), Some(key)) = (&self.cache, key)
+            && let Some(known) = cache.get(key)
+        {
+            self.labels.extend_from_slice(known);
+            return Ok(Ok(()));
+        }
+        let mut attributes = Vec::with_capacity(messages.len());
+        for message in messages {
+            match refused(read_attribute(message))? {
+                Ok(attribute) => attributes.push(attribute),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
         let labels = translate(&mut attributes, self.options.strategy);
         common.encode(&labels, without, &mut self.labels);
         if self.labels.len() > MAX_LABEL_BYTES {
             return Ok(Err(Refusal::Labels));
         }
-        Ok(Ok(ts))
+        if let (Some(cache), Some(key)) = (&mut self.cache, key) {
+            cache.insert(key, &self.labels);
+        }
+        Ok(Ok(()))
     }
 
     /// Notes when the resource was there.

@@ -3,6 +3,7 @@
 mod attributes;
 mod convert;
 mod delta;
+mod label_cache;
 mod names;
 mod output;
 mod points;
@@ -11,6 +12,7 @@ mod resource;
 
 use self::convert::{ConvertError, Options, Times, convert};
 use self::delta::Deltas;
+use self::label_cache::LabelCache;
 use self::names::{Shape, Strategy, label_name, metric_name};
 use crate::tsdb::python::TooLargeError;
 use parking_lot::Mutex;
@@ -48,6 +50,7 @@ type Answer<'py> = (Vec<Bound<'py, PyBytes>>, u64, HashMap<&'static str, u64>, V
 struct OtlpMetrics {
     options: Options,
     deltas: Mutex<Deltas>,
+    labels: Mutex<LabelCache>,
 }
 
 #[pymethods]
@@ -80,6 +83,7 @@ impl OtlpMetrics {
                 lookback_ms,
             },
             deltas: Mutex::new(Deltas::new(delta_idle_ms, delta_memory_bytes)),
+            labels: Mutex::default(),
         })
     }
 
@@ -94,8 +98,11 @@ impl OtlpMetrics {
         piece_bytes: usize,
     ) -> PyResult<Answer<'py>> {
         let times = Times { now_ms, min_ms, max_ms };
-        let converted =
-            py.detach(|| convert(body, &self.options, times, &self.deltas, piece_bytes))?;
+        let converted = py.detach(|| {
+            // Another request may have it: then this one goes without.
+            let cache = self.labels.try_lock();
+            convert(body, &self.options, times, &self.deltas, cache, piece_bytes)
+        })?;
         let bodies = converted.bodies.iter().map(|body| PyBytes::new(py, body)).collect();
         let rejected = converted.refusals.counts.into_iter().collect();
         Ok((bodies, converted.points, rejected, converted.refusals.messages))
