@@ -65,7 +65,7 @@ HEADERS: dict[str, Expected] = {
         NO_LEVEL, -10, {"host.name": "web-1", "process.pid": 123},
     ),
     "<34>1 2027-01-15T07:59:50.5Z web-1 su 7 ID47 [e@1 k=\"a\\\"b\"] failed": (
-        21, -9.5, {"host.name": "web-1", "process.pid": 7, "syslog.msgid": "ID47",
+        18, -9.5, {"host.name": "web-1", "process.pid": 7, "syslog.msgid": "ID47",
                    "syslog.e@1.k": 'a"b', "syslog.facility": "auth"},
     ),
     "<13>Jan 15 07:59:50 web-1 app[9]: hello": (

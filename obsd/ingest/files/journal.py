@@ -37,8 +37,8 @@ RESTART_S: Final = 5.0
 RETRY_S: Final = 2.0
 _MAX_FIELD: Final = 64 << 10
 
-# Priorities of syslog as OpenTelemetry's severity numbers.
-_SEVERITY: Final = {"0": 24, "1": 22, "2": 21, "3": 17, "4": 13, "5": 10, "6": 9, "7": 5}
+# Priorities of syslog as severity numbers, as the receiver of syslog has them: 0 to 3 are errors.
+_SEVERITY: Final = {"0": 20, "1": 19, "2": 18, "3": 17, "4": 13, "5": 10, "6": 9, "7": 5}
 _WORDS: Final = {
     "0": "emerg",
     "1": "alert",

@@ -71,10 +71,10 @@ pub fn severity_of_number(number: i64, is_syslog: bool) -> u8 {
     }
 }
 
-/// Of syslog's levels, from emergency to debug.
+/// Of syslog's levels, from emergency to debug: the first four are all errors.
 #[must_use]
 pub fn severity_of_syslog(level: u8) -> u8 {
-    [23, 22, 21, 17, 13, 10, 9, 5][usize::from(level & 7)]
+    [20, 19, 18, 17, 13, 10, 9, 5][usize::from(level & 7)]
 }
 
 #[cfg(test)]
