@@ -58,6 +58,19 @@ HEAVY_MODULES = (
     "uvloop",
 )
 
+# What takes long to load, and what a server has no use for before somebody asks for it.
+NOT_AT_START = (
+    "alembic",
+    "google.protobuf",
+    "grpc",
+    "lark",
+    "obsd.services.log_patterns",
+    "plotext",
+    "rich",
+    "sqlalchemy",
+    "yaml",
+)
+
 
 def test_one_version_everywhere() -> None:
     document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -83,6 +96,30 @@ def test_version_is_printed_without_heavy_imports() -> None:
     version, loaded = done.stdout.splitlines()
     assert version == f"obsd {obsd.__version__}"
     assert json.loads(loaded) == []
+
+
+def test_server_is_ready_without_heavy_imports(tmp_path: Path) -> None:
+    """With HTTP alone: the library of gRPC's receiver loads while the server gets ready."""
+    program = (
+        "import json, os, signal, sys\n"
+        "class Output:\n"
+        "    def write(self, text):\n"
+        "        assert 'is ready' in text, text\n"
+        f"        loaded = [m for m in {NOT_AT_START!r} if m in sys.modules]\n"
+        "        sys.__stdout__.write(json.dumps([loaded, 'obsd.app' in sys.modules]))\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    def flush(self):\n"
+        "        sys.__stdout__.flush()\n"
+        "sys.stdout = Output()\n"
+        "from obsd.cli.main import main\n"
+        f"sys.argv = ['obsd', 'serve', '--data-dir', {str(tmp_path / 'data')!r},\n"
+        "            '--listen', '127.0.0.1:0', '--receivers', 'http']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert json.loads(done.stdout) == [[], True]
 
 
 def test_version_takes_less_than_a_fifth_of_a_second() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -14,8 +14,10 @@ from obsd.api.log_entry import log_entry
 from obsd.api.monitoring_logs import LogRange
 from obsd.api.params import InvalidParameterError, Params, parse_duration_ms, read_params
 from obsd.model.rfc3339 import format_rfc3339_ns
-from obsd.services.log_patterns import LogPatterns, Pattern, PatternDetail, PatternReport
-from obsd.services.pattern_values import HoleSummary
+
+if TYPE_CHECKING:
+    from obsd.services.log_patterns import Pattern, PatternDetail, PatternReport
+    from obsd.services.pattern_values import HoleSummary
 
 PATH: Final = "/api/v1/monitoring/logs/patterns"
 DEFAULT_LIMIT: Final = 100
@@ -27,6 +29,8 @@ _SECOND_NS: Final = 1_000_000_000
 
 async def patterns(request: web.Request) -> web.Response:
     """`GET`: the patterns of the records that match, and what became of them."""
+    from obsd.services.log_patterns import LogPatterns
+
     params = await read_params(request)
     logs = request.app[LOGS]
     asked = LogRange.of(params, logs.now_ns())
@@ -45,6 +49,8 @@ async def patterns(request: web.Request) -> web.Response:
 
 async def pattern(request: web.Request) -> web.Response:
     """`GET …/{id}`: one pattern, what stands in its holes, and some records."""
+    from obsd.services.log_patterns import LogPatterns
+
     params = await read_params(request)
     logs = request.app[LOGS]
     asked = LogRange.of(params, logs.now_ns())
