@@ -13,6 +13,7 @@ import json
 import logging
 import secrets
 import threading
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -59,10 +60,11 @@ class Deletions:
         """Read the file, if it is there. One that cannot be read is set aside."""
         deletions = Deletions(path)
         try:
-            deletions._load(json.loads(path.read_bytes()))
+            deletions._load(_checked(path.read_bytes()))
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            deletions = Deletions(path)
             extra = {"path": str(path), "error": str(error)}
             log.error("damaged list of deletions; records deleted of late may be back", extra=extra)
             make_directory(quarantine)
@@ -148,10 +150,19 @@ class Deletions:
             "done": [asdict(each) for each in done],
         }
         try:
-            replace_file(self._path, [json.dumps(stored).encode()])
+            text = json.dumps(stored).encode()
+            replace_file(self._path, [text, b"\n%08x\n" % zlib.crc32(text)])
         except OSError as error:
             raise StorageUnavailableError(f"cannot write {self._path.name}: {error}") from error
         self._pending, self._done = pending, tuple(done)
+
+
+def _checked(data: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """The JSON of a file; one of an earlier release has no checksum after it."""
+    text, _, checksum = data.partition(b"\n")
+    if checksum and checksum != b"%08x\n" % zlib.crc32(text):
+        raise ValueError("the checksum is another")
+    return json.loads(text)
 
 
 def _tuples(value: Any) -> Any:  # noqa: ANN401 - any JSON

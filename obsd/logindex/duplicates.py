@@ -60,6 +60,9 @@ class Duplicates:
                 log.warning("list of recent log records is damaged", extra={"path": str(path)})
         except FileNotFoundError:
             pass
+        except OSError as error:
+            extra = {"path": str(path), "error": str(error)}
+            log.warning("list of recent log records cannot be read", extra=extra)
 
     def admit(self, batch: _native.LogBatch) -> Sequence[int]:
         """Take in a batch; returns the places of the records that are known."""

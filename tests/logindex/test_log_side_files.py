@@ -1,0 +1,51 @@
+"""Side files that are damaged: what they say is left out, and nothing else is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from obsd.logindex.deletions import Deletions
+from obsd.logindex.duplicates import Duplicates
+from obsd.model.log_deletion import LogDeletion
+
+
+def _stored(directory: Path) -> Path:
+    path = directory / "DELETIONS"
+    deletion = LogDeletion("", created_ms=1, start_ns=0, end_ns=10, through_row=41, matched=1)
+    Deletions.open(path, directory / "quarantine").add(deletion, ("rows", 0, 41))
+    return path
+
+
+def test_deletions_are_as_they_were_written(tmp_path: Path) -> None:
+    path = _stored(tmp_path)
+    (pending,) = Deletions.open(path, tmp_path / "quarantine").pending
+    assert pending.gone == ("rows", 0, 41)
+
+
+def test_a_list_of_deletions_without_a_checksum_is_read(tmp_path: Path) -> None:
+    path = _stored(tmp_path)
+    path.write_bytes(path.read_bytes().partition(b"\n")[0])
+    assert len(Deletions.open(path, tmp_path / "quarantine").pending) == 1
+
+
+def test_a_deletion_that_became_another_deletes_nothing(tmp_path: Path) -> None:
+    path = _stored(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"41]", b"91]"))
+    assert Deletions.open(path, tmp_path / "quarantine").pending == ()
+    assert (tmp_path / "quarantine" / "DELETIONS").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"[" * 200_000, b"{}", b"\xff\xfe", b'{"version": 1}'])
+def test_a_list_of_deletions_that_is_none_is_set_aside(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "DELETIONS"
+    path.write_bytes(data)
+    assert Deletions.open(path, tmp_path / "quarantine").list() == []
+    assert (tmp_path / "quarantine" / "DELETIONS").read_bytes() == data
+
+
+def test_recent_records_that_cannot_be_read_are_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "SEEN"
+    path.mkdir()
+    Duplicates(path, now_ms=0).close()
