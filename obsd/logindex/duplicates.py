@@ -80,7 +80,12 @@ class Duplicates:
         if lost != self._lost:
             self._lost = lost
             self._seen.clear()
-            self._path.unlink(missing_ok=True)
+            try:
+                self._path.unlink(missing_ok=True)
+            except OSError as error:
+                # The next flush replaces it; a search must not fail for it.
+                extra = {"path": str(self._path), "error": str(error)}
+                log.warning("cannot forget recent log records on disk", extra=extra)
 
     def forget(self) -> None:
         """Forget everything: what was taken in last has not been stored."""

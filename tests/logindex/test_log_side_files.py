@@ -49,3 +49,11 @@ def test_recent_records_that_cannot_be_read_are_not_known(tmp_path: Path) -> Non
     path = tmp_path / "SEEN"
     path.mkdir()
     Duplicates(path, now_ms=0).close()
+
+
+def test_a_list_of_recent_records_that_cannot_go_stops_no_search(tmp_path: Path) -> None:
+    path = tmp_path / "SEEN"
+    recent = Duplicates(path, 0)
+    path.mkdir()  # What cannot be unlinked.
+    recent.notice_damage(1)
+    recent.close()
