@@ -55,6 +55,7 @@ __all__ = [
     "merge_parts",
     "otlp_label_name",
     "otlp_metric_name",
+    "read_loki_protobuf",
     "rollup",
     "rollup_columns",
     "select_blobs",
@@ -235,6 +236,9 @@ def vector_json(label_json: list[bytes], timestamps_ms: _Ints, values: _Floats) 
 def columns_json(
     label_json: list[bytes], offsets: _Ints, timestamps: _Ints, values: _Floats
 ) -> bytes: ...
+def read_loki_protobuf(
+    body: bytes, max_memory_bytes: int
+) -> tuple[bytes, int, list[str], int]: ...
 def encode_read_result(
     labels: list[list[tuple[str, str]]], offsets: _Ints, timestamps: _Ints, values: _Floats
 ) -> bytes: ...

@@ -15,20 +15,20 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from obsd import _native
 from obsd.api.auth import project_of
 from obsd.api.compression import content_coding, decompress, read_body
 from obsd.api.errors import ErrorRenderer, render_text
 from obsd.api.keys import LOGS
 from obsd.ingest.body import read_compressed
 from obsd.ingest.json_shown import NOT_JSON, shown
-from obsd.ingest.loki_labels import parse_labels
 from obsd.ingest.media_type import parse_media_type
 from obsd.ingest.record_hints import find_level, find_span, find_trace
-from obsd.model.errors import BadInputError, UndecodableError
+from obsd.model.errors import BadInputError, TooLargeError, UndecodableError
+from obsd.services import log_encoding
 from obsd.services.log_aggregator import describe_rejected
 from obsd.services.log_encoding import RecordGroup, RequestMemory, log_record, resource
 from obsd.services.log_encoding import request as encode_request
-from obsd.services.protobuf import BYTES, VARINT, iter_fields, signed
 
 PATH: Final = "/loki/api/v1/push"
 MAX_COMPRESSED_BYTES: Final = 32 << 20
@@ -213,67 +213,21 @@ def _json_entry(entry: Any) -> tuple[int, str, dict[str, str]]:  # noqa: ANN401 
     raise BadInputError('a value is not of the form ["<nanoseconds>", "<line>", {…}]')
 
 
-def read_protobuf(body: bytes) -> Push:
-    """`PushRequest`, after its snappy is undone.
+def read_protobuf(body: bytes) -> tuple[Push, bytes]:
+    """`PushRequest`, after its snappy is undone, and its records as an OTLP request.
 
     Raises:
         UndecodableError: it is no such message.
+        TooLargeError: its records take too much.
     """
-    push = Push()
-    for number, kind, value in iter_fields(body):
-        if number == 1 and kind == BYTES:
-            assert isinstance(value, bytes)
-            _read_stream(push, value)
-    return push
-
-
-def _read_stream(push: Push, message: bytes) -> None:
-    labels = ""
-    for number, kind, value in iter_fields(message):
-        if number == 1 and kind == BYTES and isinstance(value, bytes):
-            labels = _text(value)
+    limit_bytes = log_encoding.MAX_REQUEST_MEMORY_BYTES
     try:
-        stream = push.start_stream(parse_labels(labels))
-    except BadInputError as error:
-        push.refuse(str(error))
-        stream = None
-    # One by one: an entry is two bytes in the message and hundreds when it is read.
-    for number, kind, value in iter_fields(message):
-        if number != 2 or kind != BYTES or not isinstance(value, bytes):
-            continue
-        entry = _read_entry(value)
-        try:
-            if stream is not None:
-                stream.add(*entry)
-        except BadInputError as error:
-            push.refuse(str(error))
-
-
-def _read_entry(message: bytes) -> tuple[int, str, dict[str, str]]:
-    time_ns, line = 0, ""
-    metadata: dict[str, str] = {}
-    for number, kind, value in iter_fields(message):
-        if kind != BYTES or not isinstance(value, bytes):
-            continue
-        match number:
-            case 1:
-                time_ns = _read_timestamp(value)
-            case 2:
-                line = _text(value)
-            case 3:
-                pair = {n: _text(v) for n, _, v in iter_fields(value) if isinstance(v, bytes)}
-                metadata[pair.get(1, "")] = pair.get(2, "")
-    return time_ns, line, metadata
-
-
-def _read_timestamp(message: bytes) -> int:
-    """A `google.protobuf.Timestamp`."""
-    parts = {n: v for n, kind, v in iter_fields(message) if kind == VARINT and isinstance(v, int)}
-    return signed(parts.get(1, 0)) * 1_000_000_000 + signed(parts.get(2, 0))
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
+        encoded, _, errors, error_count = _native.read_loki_protobuf(body, limit_bytes)
+    except ValueError as error:
+        raise UndecodableError(str(error)) from None
+    except MemoryError:
+        raise TooLargeError("request in memory", limit_bytes) from None
+    return Push(errors=errors, error_count=error_count), encoded
 
 
 async def push_logs(request: web.Request) -> web.Response:
@@ -313,8 +267,7 @@ def _decode_json(body: bytes) -> tuple[Push, bytes]:
 
 
 def _decode_protobuf(raw: bytes) -> tuple[Push, bytes]:
-    push = read_protobuf(decompress("snappy", raw, MAX_DECOMPRESSED_BYTES))
-    return push, _encode(push)
+    return read_protobuf(decompress("snappy", raw, MAX_DECOMPRESSED_BYTES))
 
 
 def _encode(push: Push) -> bytes:

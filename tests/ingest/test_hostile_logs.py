@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from obsd.ingest import loki_push
 from obsd.ingest.json_lines import Hints, read_lines
@@ -64,8 +65,9 @@ def test_many_tiny_entries_are_too_large(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_labels_may_stand_behind_the_entries() -> None:
     entry = bytes_field(2, bytes_field(2, b"line"))
-    push = loki_push.read_protobuf(bytes_field(1, entry + bytes_field(1, b'{a="b"}')))
-    assert [len(group.records) for group in push.groups] == [1]
+    push, encoded = loki_push.read_protobuf(bytes_field(1, entry + bytes_field(1, b'{a="b"}')))
+    [group] = ExportLogsServiceRequest.FromString(encoded).resource_logs
+    assert [len(scope.log_records) for scope in group.scope_logs] == [1]
     assert push.errors == []
 
 

@@ -2,6 +2,8 @@
 pub mod exposition;
 pub mod go_text;
 pub mod histogram;
+pub mod log_request;
+pub mod loki_push;
 pub mod otlp_metrics;
 pub mod protobuf;
 pub mod remote_write;
@@ -15,6 +17,7 @@ use pyo3::prelude::*;
 /// Adds this module's classes and functions to `obsd._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     exposition::register(m)?;
+    loki_push::register(m)?;
     otlp_metrics::register(m)?;
     write_request::register(m)?;
     xor_chunk::register(m)?;
