@@ -92,7 +92,9 @@ class Collector:
 
         loop = asyncio.get_running_loop()
         events, encoded = await loop.run_in_executor(logs.ingest_pool, decode)
-        await _store(request, project_id, events, encoded)
+        if refused := await _store(request, project_id, events, encoded):
+            text = f"{Code.INVALID_FORMAT.text}: {refused}"
+            return respond(Code.INVALID_FORMAT, text=text, invalid_event_number=0)
         if events.error is not None:
             return respond(events.error.code, invalid_event_number=events.error.number)
         if not events.count:
@@ -124,18 +126,20 @@ class Collector:
         ]
 
 
-async def _store(request: web.Request, project_id: str, events: Events, encoded: bytes) -> None:
-    """Store what was read. A request that is sent again finds its metrics there already."""
+async def _store(request: web.Request, project_id: str, events: Events, encoded: bytes) -> str:
+    """Store what was read; returns why none of its events could be, "" if one was.
+
+    A request that is sent again finds its metrics there already.
+    """
     if events.metrics:
         try:
             await request.app[METRICS].collect_metrics(project_id, events.metrics)
         except RejectedMetricsError as error:
             log.info("metrics refused", extra={"project": project_id, "reason": str(error)})
     if not encoded:
-        return
+        return ""
     outcome = await request.app[LOGS].write(project_id, encoded)
-    if outcome.rejected and not outcome.accepted:
-        raise BadInputError(describe_rejected(outcome))
+    return describe_rejected(outcome) if outcome.rejected and not outcome.accepted else ""
 
 
 async def health(request: web.Request) -> web.Response:

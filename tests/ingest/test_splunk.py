@@ -268,7 +268,7 @@ async def test_what_is_too_old_alone_is_refused_and_beside_others_left_out(app, 
     store.too_old_ns = 1_700_000_000 * 10**9
     old = {"event": "old", "time": 1_600_000_000}
     status, answer = await send(app, old)
-    assert (status, answer["code"]) == (400, 6)
+    assert (status, answer["code"], answer["invalid-event-number"]) == (400, 6, 0)
     assert "too old" in answer["text"]
     assert await send(app, old, {"event": "new"}) == (200, SUCCESS)
     assert [record.body for record in store.records] == ["new"]
