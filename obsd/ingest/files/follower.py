@@ -49,9 +49,11 @@ class _Entry:
     """A file that is known.
 
     Attributes:
+        key: device and inode.
         file: None while it is closed for want of news.
     """
 
+    key: tuple[int, int]
     spec: PathSpec
     path: str
     size_bytes: int
@@ -107,6 +109,7 @@ class FileSet:
         self._entries: dict[tuple[int, int], _Entry] = {}
         self._discovered_s = 0.0
         self._saved_s = 0.0
+        self._is_noted = True  # Whether the checkpoint has what is stored.
         self._unreadable: set[str] = set()
         self._host = socket.gethostname()
         self._turn = 0
@@ -133,7 +136,7 @@ class FileSet:
             there.add(key)
             entry = self._entries.get(key)
             if entry is None:
-                entry = self._entries[key] = _Entry(spec, path, -1, now_s)
+                entry = self._entries[key] = _Entry(key, spec, path, -1, now_s)
             self._look(entry, path, status.st_size, now_s)
         for key, entry in list(self._entries.items()):
             if key not in there:
@@ -169,6 +172,10 @@ class FileSet:
             file = FollowedFile(path, entry.spec.service_of(path), self._new_joiner())
         except OSError as error:
             self._report(path, error)
+            return None
+        if file.key != entry.key:  # It was renamed meanwhile: this is another file.
+            file.close()
+            entry.size_bytes = -1
             return None
         try:
             content = file.open_content()
@@ -235,7 +242,12 @@ class FileSet:
         """Note the places of a batch, which is durable now."""
         for file, end in batch.ends:
             file.stored = end
-        if self._clock() - self._saved_s >= SAVE_S:
+        self._is_noted = False
+        self.save_due()
+
+    def save_due(self) -> None:
+        """Write the places of all files, if they changed a while ago."""
+        if not self._is_noted and self._clock() - self._saved_s >= SAVE_S:
             self.save()
 
     def rewind(self) -> None:
@@ -252,6 +264,7 @@ class FileSet:
         self._saved_s = self._clock()
         try:
             self._checkpoint.save(self._saved_s)
+            self._is_noted = True
         except OSError as error:
             log.warning("cannot note how far files were followed", extra={"reason": str(error)})
 
@@ -312,6 +325,7 @@ class FileFollower:
 
     def _next(self) -> Batch:
         self._files.discover()
+        self._files.save_due()
         return self._files.read()
 
     async def _store(self, batch: Batch) -> bool:

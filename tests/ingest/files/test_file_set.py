@@ -6,6 +6,7 @@ import gzip
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -343,6 +344,34 @@ def test_another_file_with_the_same_short_beginning_is_another(following: Follow
     assert following.take() == ["same"]
     following.append("b.log", "same\nother\n")
     assert following.take() == ["same", "other"]
+
+
+def test_a_file_that_is_rotated_while_it_is_opened_is_followed_once(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following.append("a.log", "one\n")
+    opened = follower.FollowedFile
+
+    def rotate_and_open(*arguments: Any) -> followed.FollowedFile:
+        monkeypatch.setattr(follower, "FollowedFile", opened)
+        following.path("a.log").rename(following.path("a.log.1"))
+        following.append("a.log", "two\n")
+        return opened(*arguments)
+
+    monkeypatch.setattr(follower, "FollowedFile", rotate_and_open)
+    assert sorted(following.take()) == ["one", "two"]
+    assert following.files.open_files == 2
+
+
+def test_places_are_noted_soon_after_the_last_line(following: Following) -> None:
+    following.append("a.log", FIRST)
+    assert following.take() == lines(FIRST)
+    following.append("a.log", "last\n")
+    assert following.take(seconds=0.6) == ["last"]
+    following.now_s += 1.1
+    following.files.save_due()
+    following.start()  # As after a crash.
+    assert following.take() == []
 
 
 ACTIONS = st.sampled_from(["append", "half", "rotate", "restart", "take", "crash"])
