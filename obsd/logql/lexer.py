@@ -150,6 +150,8 @@ def _duration(text: str, at: int, end: int) -> Token | None:
     if rest is None:
         return None
     literal = text[at : rest.end()]
+    if not literal[-1].isalpha():  # Without a unit it is a number, also where Go takes it.
+        return None
     for parse in (parse_prometheus_duration_ns, parse_go_duration_ns):
         try:
             return Token(DURATION, Span(at, rest.end()), number=parse(literal))
