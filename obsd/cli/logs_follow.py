@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -17,7 +21,7 @@ def follow(client: Client, path: str, query: str, show: Callable[[dict[str, Any]
         ClientError: the server cannot be reached, or ends it.
         ApiError: the server refuses.
     """
-    try:
+    with _ended_by_interrupt():
         for name, data in client.stream(path, {"follow": True, "query": query}):
             match name:
                 case "log":
@@ -28,9 +32,24 @@ def follow(client: Client, path: str, query: str, show: Callable[[dict[str, Any]
                     raise ApiError(503, data["error"]["message"])
                 case "end":
                     raise ClientError(data["reason"])
-    except KeyboardInterrupt:
-        return
     raise ClientError("the server has closed the stream")
+
+
+@contextlib.contextmanager
+def _ended_by_interrupt() -> Iterator[None]:
+    """Ctrl-C ends the program, with 0, wherever it is; every line is written by then.
+
+    As an exception it may come where Python can only report it, as in the closing of an object,
+    and then nothing would end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def lost_line(data: dict[str, int]) -> str:
