@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from obsd.model.budget import QueryBudget
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from obsd.model.span import Span, SpanKind, TraceSummary
-    from obsd.model.span_predicate import Field, SpanPredicate
+    from obsd.model.span_predicate import Constant, Field, SpanPredicate
 
 
 class TraceOrder(Enum):
@@ -41,6 +44,25 @@ class TraceSearch:
     min_duration_ns: int | None = None
     max_duration_ns: int | None = None
     cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpanColumns:
+    """Some matching spans as columns, for counting without an object for each.
+
+    Attributes:
+        start_ns, duration_ns: int64, shape (n,).
+        codes: for each field that was asked for, int32, shape (n,): the place of the span's value
+            in that field's `values`, or -1 where it has none. Of a list the first element counts.
+        values: for each field, the distinct values of these spans.
+        trace_ids: lower-case hexadecimal digits of each span's trace where these were asked for.
+    """
+
+    start_ns: npt.NDArray[np.int64]
+    duration_ns: npt.NDArray[np.int64]
+    codes: Sequence[npt.NDArray[np.int32]]
+    values: Sequence[Sequence[Constant]]
+    trace_ids: Sequence[str] | None = None
 
 
 class SpanWriteOutcome(Protocol):
@@ -96,6 +118,18 @@ class SpanStore(Protocol):
     ) -> Sequence[Span]:
         """Spans that match and start in the range, the newest first."""
 
+    def scan(
+        self,
+        predicate: SpanPredicate,
+        fields: Sequence[Field],
+        start_ns: int,
+        end_ns: int,
+        budget: QueryBudget,
+        *,
+        trace_ids: bool = False,
+    ) -> Iterator[SpanColumns]:
+        """Matching spans that start in the range as columns, in no order, some thousand a turn."""
+
     def services(self, start_ns: int, end_ns: int, budget: QueryBudget) -> Sequence[str]:
         """Names of services with spans in the range, sorted."""
 
@@ -120,13 +154,19 @@ class SpanStore(Protocol):
     ) -> Sequence[tuple[str | int | float | bool, int]]:
         """The most frequent values of a field among matching spans, with their counts."""
 
+    def otlp(self, trace_id: str, budget: QueryBudget) -> bytes | None:
+        """A trace as OTLP `TracesData`; None where it is not known."""
+
     def last_row(self) -> int:
         """The number of the span that arrived last; -1 before the first."""
 
     def arrived(
         self, after_row: int, limit: int, predicate: SpanPredicate, budget: QueryBudget
     ) -> tuple[Sequence[Span], int]:
-        """Matching spans behind a number in order of arrival, and how far that looked."""
+        """Matching spans behind a number in order of arrival, and how far that looked.
+
+        Only spans that are not in segments yet: who follows arrivals is called before a flush.
+        """
 
     # Background work
 
