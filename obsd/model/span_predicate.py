@@ -13,9 +13,10 @@ Fields. `scope` says where a field is looked up:
   `scope.name`, `scope.version`, `event.name`, `link.trace_id`, `link.span_id`.
 
 An attribute's name is one key; dots do not lead into maps. A list matches when one of its elements
-does. Texts compare with texts, numbers with numbers (an integer equals the same double), booleans
-with booleans; what cannot be compared does not match, and neither does a field that is not there,
-except under `Not`.
+does. Texts compare with texts, by code points, numbers with numbers (an integer equals the same
+double), booleans with booleans, of which false is the lesser; what cannot be compared does not
+match, and neither does a field that is not there, except under `NotSpan`. An attribute without a
+value (null) is not there, and neither is an empty text among intrinsics: `parent_id` of a root, say.
 """
 
 from __future__ import annotations
