@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from obsd.services.trace_analysis.baselines import Baseline, Bottleneck, Operation, bottlenecks
+from obsd.services.trace_analysis.baselines import (
+    Baseline,
+    Bottleneck,
+    Operation,
+    bottlenecks,
+    operations_of,
+)
 from obsd.services.trace_analysis.breakdown import (
     Share,
     break_down,
@@ -29,11 +35,13 @@ class TraceAnalysis:
 
     Attributes:
         tree: the main root first; what hangs under no known span is a root of its own.
-        path: the critical path, from the end to the start.
+        critical_path: of the main root, from its end to its start.
+        services, operations, kinds: where the time went, by each of these.
+        bottlenecks: of the critical path, those that are slower than usual first.
     """
 
     tree: TraceTree
-    path: Sequence[Section]
+    critical_path: Sequence[Section]
     services: Sequence[Share]
     operations: Sequence[Share]
     kinds: Sequence[Share]
@@ -42,23 +50,20 @@ class TraceAnalysis:
     errors: Sequence[ErrorOrigin]
 
 
-def trace_path(spans: Sequence[Span]) -> tuple[TraceTree, list[Section]]:
-    """The tree of a trace and its critical path."""
-    tree = build_tree(spans)
-    return tree, critical_path(tree.main) if tree.main is not None else []
-
-
 def analyze(
-    tree: TraceTree, path: Sequence[Section], known: Mapping[Operation, Baseline]
+    spans: Sequence[Span],
+    baselines_of: Callable[[Sequence[Operation]], Mapping[Operation, Baseline]] = lambda _: {},
 ) -> TraceAnalysis:
-    """Analyse a trace against what is normal for its operations."""
+    """Analyse a trace against what is normal for the operations on its critical path."""
+    tree = build_tree(spans)
+    path = critical_path(tree.main) if tree.main is not None else []
     return TraceAnalysis(
-        tree,
-        path,
-        break_down(tree, path, by_service),
-        break_down(tree, path, by_operation),
-        break_down(tree, path, by_kind),
-        bottlenecks(path, known),
-        find_all(tree, path),
-        error_origins(tree),
+        tree=tree,
+        critical_path=path,
+        services=break_down(tree, path, by_service),
+        operations=break_down(tree, path, by_operation),
+        kinds=break_down(tree, path, by_kind),
+        bottlenecks=bottlenecks(path, baselines_of(operations_of(path))),
+        findings=find_all(tree, path),
+        errors=error_origins(tree),
     )

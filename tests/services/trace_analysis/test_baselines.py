@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from obsd.services.span_store import SpanColumns
-from obsd.services.trace_analysis.analysis import analyze, trace_path
+from obsd.services.trace_analysis.analysis import analyze
 from obsd.services.trace_analysis.baselines import (
     MIN_SPANS,
     Baseline,
@@ -46,13 +46,12 @@ def test_what_is_slower_than_usual_comes_before_what_is_long() -> None:
         span("2", "1", 0, 600, name="report"),
         span("3", "1", 600, 900, name="lookup"),
     ]
-    tree, path = trace_path(spans)
     columns = [
         spans_of("api", "report", [600] * MIN_SPANS),
         spans_of("api", "lookup", [10] * MIN_SPANS),
         spans_of("api", "GET /", [2] * (MIN_SPANS - 1)),
     ]
-    found = analyze(tree, path, baselines(columns)).bottlenecks
+    found = analyze(spans, lambda _: baselines(columns)).bottlenecks
     assert [b.node.span.name for b in found] == ["lookup", "report", "GET /"]
     assert [b.is_unusual for b in found] == [True, False, False]
     assert found[0].factor == 30.0
@@ -66,8 +65,7 @@ def test_the_predicate_is_of_the_operations_on_the_path() -> None:
         span("2", "1", 10, 90, name="work", service="db"),
         span("3", "1", 20, 30, name="aside", service="db"),
     ]
-    _, path = trace_path(spans)
-    operations = operations_of(path)
+    operations = operations_of(analyze(spans).critical_path)
     assert operations == [("db", "work"), ("api", "GET /")]
     predicate = predicate_of(operations)
     assert [matches(predicate, each) for each in spans] == [True, True, False]
