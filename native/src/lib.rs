@@ -2,6 +2,7 @@
 //! binding stands beside what it binds.
 use pyo3::prelude::*;
 
+mod columns;
 mod logs;
 mod tsdb;
 mod wire;

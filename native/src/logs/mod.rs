@@ -1,16 +1,12 @@
 //! The log engine's kernels: records to columns and token filters, and searches over them.
 pub mod arrived;
-pub mod bits;
 pub mod builder;
-pub mod cache;
-pub mod column;
 pub mod drain;
 pub mod drain_file;
 pub mod drain_merge;
 pub mod entry;
 pub mod eval;
 pub mod expression;
-pub mod fuse;
 pub mod granule;
 pub mod grouping;
 pub mod levels;
@@ -29,10 +25,8 @@ pub mod segment;
 pub mod selected;
 pub mod sightings;
 pub mod statistics;
-pub mod stored;
 pub mod summary;
 pub mod text;
-pub mod value;
 pub mod view;
 
 mod patterns_python;
@@ -40,4 +34,5 @@ mod python;
 mod python_predicate;
 mod python_value;
 
+pub use crate::columns::{bits, cache, column, fuse, stored, value};
 pub use python::register;
