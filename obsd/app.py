@@ -57,6 +57,7 @@ from obsd.services.projects import DEFAULT_PROJECT, AllEngines, Projects
 from obsd.services.self_monitoring import SelfMonitoring, Source
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
+from obsd.services.trace_collector import TraceCollector
 from obsd.tsdb.options import EngineOptions
 
 if TYPE_CHECKING:
@@ -230,6 +231,9 @@ class Server:
         self._logs = LogAggregator(
             self._projects, executors, self._metrics.turns, limits, self._clock
         )
+        self._traces = TraceCollector(
+            self._projects, executors, self._metrics.turns, limits, self._clock
+        )
         self._metadata = MetadataStore(config.storage.data_dir)
         self._errors = error_tracker.ErrorTracker(
             lambda: self._projects.logs,
@@ -291,6 +295,7 @@ class Server:
             projects=self._projects,
             metrics=self._metrics,
             logs=self._logs,
+            traces=self._traces,
             errors=self._errors,
             log_metrics=self._log_metrics,
             arrivals=self._arrivals,
@@ -363,6 +368,7 @@ class Server:
                 address=address,
                 logs=self._logs,
                 metrics=self._metrics,
+                traces=self._traces,
                 authenticator=self._authenticator,
                 telemetry=self._telemetry,
                 supervisor=self._supervisor,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from obsd.services.self_monitoring import SelfMonitoring
     from obsd.services.supervisor import Supervisor
     from obsd.services.telemetry import Telemetry
+    from obsd.services.trace_collector import TraceCollector
 
 CONFIG: Final = web.AppKey("config", Config)
 STATE: Final = web.AppKey("state", ServerState)
@@ -28,6 +29,7 @@ CORS: Final = web.AppKey("cors", Cors)
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 METRICS: Final[web.AppKey[MetricsCollector]] = web.AppKey("metrics")
 LOGS: Final[web.AppKey[LogAggregator]] = web.AppKey("logs")
+TRACES: Final[web.AppKey[TraceCollector]] = web.AppKey("traces")
 TELEMETRY: Final[web.AppKey[Telemetry]] = web.AppKey("telemetry")
 SUPERVISOR: Final[web.AppKey[Supervisor]] = web.AppKey("supervisor")
 SELF_MONITORING: Final[web.AppKey[SelfMonitoring | None]] = web.AppKey("self_monitoring")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from obsd.services.self_monitoring import SelfMonitoring
     from obsd.services.supervisor import Supervisor
     from obsd.services.telemetry import Telemetry
+    from obsd.services.trace_collector import TraceCollector
 
 # Each has `routes()`, and `error_renderers()` where its paths have errors in a form of their own.
 ROUTE_MODULES: Final = (
@@ -81,6 +82,7 @@ class Services:
     projects: Projects
     metrics: MetricsCollector
     logs: LogAggregator
+    traces: TraceCollector
     errors: ErrorTracker
     log_metrics: LogMetrics
     arrivals: ArrivalRate
@@ -125,6 +127,7 @@ def build_app(
     application[keys.AUTHENTICATOR] = services.authenticator
     application[keys.METRICS] = services.metrics
     application[keys.LOGS] = services.logs
+    application[keys.TRACES] = services.traces
     application[keys.ERRORS] = services.errors
     application[keys.LOG_METRICS] = services.log_metrics
     application[keys.PROJECTS] = services.projects

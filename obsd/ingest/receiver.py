@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from obsd.services.metrics_collector import MetricsCollector
     from obsd.services.supervisor import Supervisor
     from obsd.services.telemetry import Telemetry
+    from obsd.services.trace_collector import TraceCollector
 
 
 class Receiver(Protocol):
@@ -47,6 +48,7 @@ class ReceiverContext:
     address: Address | None
     logs: LogAggregator
     metrics: MetricsCollector
+    traces: TraceCollector
     authenticator: Authenticator
     telemetry: Telemetry
     supervisor: Supervisor

@@ -16,7 +16,7 @@ An attribute's name is one key; dots do not lead into maps. A list matches when 
 does. Texts compare with texts, by code points, numbers with numbers (an integer equals the same
 double), booleans with booleans, of which false is the lesser; what cannot be compared does not
 match, and neither does a field that is not there, except under `NotSpan`. An attribute without a
-value (null) is not there, and neither is an empty text among intrinsics: `parent_id` of a root, say.
+value (null) is not there, and neither is an intrinsic that is an empty text: a root's `parent_id`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from obsd.model.errors import BadInputError, OverloadedError
 from obsd.model.head_memory import HeadMemory
 from obsd.services.late_logs import LateLogs
 from obsd.services.log_store import LogStore
+from obsd.services.span_store import SpanStore
 from obsd.tsdb.engine import MetricsEngine
 from obsd.tsdb.options import EngineOptions
 
@@ -27,6 +28,7 @@ DEFAULT_PROJECT: Final = "default"
 PROJECTS_DIRECTORY: Final = "projects"
 METRICS_DIRECTORY: Final = "metrics"
 LOGS_DIRECTORY: Final = "logs"
+TRACES_DIRECTORY: Final = "traces"
 
 E = TypeVar("E")
 
@@ -50,6 +52,11 @@ def is_project_id(text: str) -> bool:
 def open_no_logs(directory: Path) -> LogStore:
     """Where logs are not wanted."""
     raise OverloadedError(f"logs are turned off; nothing is kept in {directory}")
+
+
+def open_no_traces(directory: Path) -> SpanStore:
+    """Where traces are not wanted."""
+    raise OverloadedError(f"traces are turned off; nothing is kept in {directory}")
 
 
 class EngineSet(Generic[E]):
@@ -92,7 +99,10 @@ class EngineSet(Generic[E]):
 
 
 class Projects:
-    """The engines of all projects. Thread-safe; `engine` and `log_store` block to open one."""
+    """The engines of all projects. Thread-safe.
+
+    `engine`, `log_store` and `trace_store` block to open one.
+    """
 
     def __init__(
         self,
@@ -102,10 +112,12 @@ class Projects:
         *,
         max_projects: int = 100,
         open_logs: Callable[[Path], LogStore] = open_no_logs,
+        open_traces: Callable[[Path], SpanStore] = open_no_traces,
     ) -> None:
         """Engines share `options`; no more than `max_projects` directories are ever made.
 
-        `open_logs` opens the log engine in a directory, which it makes.
+        `open_logs` opens the log engine in a directory, which it makes; `open_traces` that of
+        traces.
         """
         self._directory = data_dir / PROJECTS_DIRECTORY
         self._max_projects = max_projects
@@ -117,6 +129,7 @@ class Projects:
         )
         self.logs = EngineSet(self._directory, LOGS_DIRECTORY, open_logs)
         self.logs.before_use = self._tell_waiting
+        self.traces = EngineSet(self._directory, TRACES_DIRECTORY, open_traces)
         self._opening = threading.Lock()
         self._waiting: weakref.WeakSet[LateLogs] = weakref.WeakSet()  # Under the same lock.
         self._closed = False
@@ -163,6 +176,25 @@ class Projects:
             OverloadedError: everything is closed.
         """
         return self._existing(self.logs, project_id)
+
+    def trace_store(self, project_id: str) -> SpanStore:
+        """A project's trace engine; for writing, since a new project is made.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+            OverloadedError: the project would be one too many, or everything is closed.
+        """
+        engine = self.traces.get(project_id)
+        return engine if engine is not None else self._open(self.traces, project_id)
+
+    def existing_traces(self, project_id: str) -> SpanStore | None:
+        """The trace engine of a project that has traces; None, and nothing made, for others.
+
+        Raises:
+            InvalidProjectIdError: no project can have this id.
+            OverloadedError: everything is closed.
+        """
+        return self._existing(self.traces, project_id)
 
     def followable_logs(self, project_id: str) -> LogStore | LateLogs:
         """What can be followed: the log engine, or, where there is none, what waits for it.
@@ -236,6 +268,8 @@ class Projects:
                 self.engine(project_id)
             if self.logs.is_on_disk(project_id):
                 self.log_store(project_id)
+            if self.traces.is_on_disk(project_id):
+                self.trace_store(project_id)
 
     def __iter__(self) -> Iterator[tuple[str, MetricsEngine]]:
         """Open metrics engines with their project's id, as of now."""
@@ -245,9 +279,10 @@ class Projects:
         """Close every engine; from then on none opens."""
         with self._opening:
             self._closed = True
-            engines = [*self._metrics, *self.logs]
+            engines = [*self._metrics, *self.logs, *self.traces]
             self._metrics.take_all()
             self.logs.take_all()
+            self.traces.take_all()
         for project_id, engine in engines:
             try:
                 engine.close()
@@ -262,7 +297,8 @@ class AllEngines:
     def __init__(self, projects: Projects) -> None:
         self._projects = projects
 
-    def __iter__(self) -> Iterator[tuple[str, MetricsEngine | LogStore]]:
+    def __iter__(self) -> Iterator[tuple[str, MetricsEngine | LogStore | SpanStore]]:
         """With their project's id, as of now."""
         yield from self._projects
         yield from self._projects.logs
+        yield from self._projects.traces

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from obsd.model.budget import QueryBudget
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from obsd.model.log_deletion import LogDeletion as Deletion
     from obsd.model.span import Span, SpanKind, TraceSummary
     from obsd.model.span_predicate import Constant, Field, SpanPredicate
 
@@ -168,6 +169,27 @@ class SpanStore(Protocol):
         Only spans that are not in segments yet: who follows arrivals is called before a flush.
         """
 
+    # Deleting
+
+    def count_deletable(
+        self, predicate: SpanPredicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> int:
+        """How many spans `delete` would delete now."""
+
+    def delete(
+        self, predicate: SpanPredicate, start_ns: int, end_ns: int, budget: QueryBudget
+    ) -> Deletion:
+        """Delete the traces that have a matching span in the range, as far as they are there now.
+
+        Whole: no other span of theirs stays. Durable, and hidden, when this returns.
+        """
+
+    def deletions(self) -> Sequence[Deletion]:
+        """Those that are not done, and the last ones that are; oldest first."""
+
+    def erase(self) -> bool:
+        """Take what is deleted out of every file; false when nothing is left to do."""
+
     # Background work
 
     def flush_due(self) -> bool: ...
@@ -178,6 +200,10 @@ class SpanStore(Protocol):
 
     def apply_retention(self) -> int: ...
 
-    def settle(self) -> None: ...
+    def settle(self) -> None:
+        """Flush, and merge as far as what is there now ever will be."""
+
+    def stats(self) -> Any:  # noqa: ANN401 - the engine's own numbers, for its own telemetry
+        """Has `spans`: how many arrived since the start."""
 
     def close(self) -> None: ...

@@ -26,9 +26,11 @@ from obsd.services.log_metrics.rule_store import RuleStore
 from obsd.services.log_store import LogStore
 from obsd.services.metadata_store import MetadataStore
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
-from obsd.services.projects import Projects, open_no_logs
+from obsd.services.projects import Projects, open_no_logs, open_no_traces
+from obsd.services.span_store import SpanStore
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
+from obsd.services.trace_collector import TraceCollector
 from obsd.tsdb.options import EngineOptions
 from tests.protobuf.prometheus_messages import compressed, write_request
 
@@ -100,14 +102,16 @@ async def running_app(
     clock: Clock | None = None,
     config: Config | None = None,
     open_logs: Callable[[Path], LogStore] = open_no_logs,
+    open_traces: Callable[[Path], SpanStore] = open_no_traces,
 ) -> AsyncIterator[RunningApp]:
     clock = clock or SystemClock()
     config = config or Config()
-    projects = Projects(directory, options, clock, open_logs=open_logs)
+    projects = Projects(directory, options, clock, open_logs=open_logs, open_traces=open_traces)
     ingest, query = ThreadPoolExecutor(2), ThreadPoolExecutor(4)
     executors = Executors(ingest, query)
     metrics = MetricsCollector(projects, executors, limits, clock, config.otlp)
     logs = LogAggregator(projects, executors, metrics.turns, limits, clock)
+    traces = TraceCollector(projects, executors, metrics.turns, limits, clock)
     metadata = MetadataStore(directory)
     errors = ErrorTracker(
         lambda: projects.logs, ErrorGroups(metadata), logs.new_budget, query, clock
@@ -127,6 +131,7 @@ async def running_app(
         projects=projects,
         metrics=metrics,
         logs=logs,
+        traces=traces,
         errors=errors,
         log_metrics=counted,
         arrivals=ArrivalRate(),

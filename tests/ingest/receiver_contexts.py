@@ -24,6 +24,7 @@ def receiver_context(
         address=address,
         logs=application[keys.LOGS],
         metrics=application[keys.METRICS],
+        traces=application[keys.TRACES],
         authenticator=authenticator or application[keys.AUTHENTICATOR],
         telemetry=application[keys.TELEMETRY],
         supervisor=application[keys.SUPERVISOR],
