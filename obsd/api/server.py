@@ -64,6 +64,7 @@ ROUTE_MODULES: Final = (
     "obsd.ingest.loki_push",
     "obsd.ingest.otlp_logs",
     "obsd.ingest.otlp_metrics",
+    "obsd.ingest.otlp_traces",
     "obsd.ingest.remote_write",
     "obsd.ingest.splunk",
 )

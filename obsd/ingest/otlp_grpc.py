@@ -1,4 +1,4 @@
-"""OTLP/gRPC, port 4317: docs/api/logs.md.
+"""OTLP/gRPC, port 4317: docs/api/ingest.md.
 
 Messages stay bytes, and go to the native decoder as they came. gRPC's own library would undo their
 compression before any limit is known to it, so that is done here, within the limit.
@@ -25,6 +25,7 @@ from obsd.ingest.listeners import report_left_out
 from obsd.ingest.otlp_answers import success_message
 from obsd.ingest.otlp_logs import store_logs
 from obsd.ingest.otlp_metrics import store_metrics
+from obsd.ingest.otlp_traces import store_traces
 from obsd.ingest.receiver import ReceiverContext
 
 if TYPE_CHECKING:
@@ -69,9 +70,13 @@ def stores(context: ReceiverContext) -> dict[str, Store]:
     async def metrics(project_id: str, body: bytes) -> tuple[int, str]:
         return await store_metrics(context.metrics, project_id, body)
 
+    async def traces(project_id: str, body: bytes) -> tuple[int, str]:
+        return await store_traces(context.traces, project_id, body)
+
     return {
         "opentelemetry.proto.collector.logs.v1.LogsService": logs,
         "opentelemetry.proto.collector.metrics.v1.MetricsService": metrics,
+        "opentelemetry.proto.collector.trace.v1.TraceService": traces,
     }
 
 
