@@ -32,6 +32,7 @@ APACHE_2_SHA256 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523
 # Who may reach past Python into the native module: docs/decisions/0002-where-rust-ends.md.
 NATIVE_IMPORTERS = (
     "obsd/durable/",
+    "obsd/segments/",
     "obsd/tsdb/",
     "obsd/logindex/",
     "obsd/ingest/",

@@ -13,7 +13,7 @@ from obsd.api.json_body import json_response, read_json
 from obsd.api.keys import LOGS
 from obsd.api.params import InvalidParameterError
 from obsd.api.relative_time import parse_time_or_relative_ns
-from obsd.model.log_deletion import LogDeletion
+from obsd.model.deletion import Deletion
 from obsd.model.rfc3339 import format_rfc3339_ns
 from obsd.services.log_aggregator import LogQuery
 
@@ -59,7 +59,7 @@ class DeletionEntry(msgspec.Struct):
     error: str
 
 
-def deletion_entry(deletion: LogDeletion) -> DeletionEntry:
+def deletion_entry(deletion: Deletion) -> DeletionEntry:
     """The entry of a deletion."""
     done_ms = deletion.done_ms
     return DeletionEntry(

@@ -23,8 +23,8 @@ import numpy as np
 from obsd import _native
 from obsd.durable.files import make_directory, replace_file, sync_directory
 from obsd.durable.records import frame, iter_records
-from obsd.logindex.catalog import SegmentFile
-from obsd.logindex.filenames import AGGREGATE_SUFFIX, SegmentName
+from obsd.logindex.catalog import LogFile
+from obsd.logindex.filenames import AGGREGATE_SUFFIX, SEGMENT_SUFFIX, SegmentName
 from obsd.logindex.patterns import PatternIndex
 from obsd.model.errors import CorruptDataError
 from obsd.model.samples import IntArray
@@ -72,7 +72,7 @@ MAX_PATTERNS: Final = 1_000
 
 
 def pattern_counts(
-    file: SegmentFile, predicate: tuple[object, ...], patterns: PatternIndex
+    file: LogFile, predicate: tuple[object, ...], patterns: PatternIndex
 ) -> list[PatternCounts]:
     """How many records of a segment each minute has, by pattern; none where there are too many.
 
@@ -93,12 +93,13 @@ def pattern_counts(
     return kept
 
 
-def _span(file: SegmentFile) -> tuple[int, tuple[int, int]]:
-    start_ns = file.stats.min_ns // MINUTE_NS * MINUTE_NS
-    return start_ns, (start_ns, min(file.stats.max_ns + 1, (1 << 63) - 1))
+def _span(file: LogFile) -> tuple[int, tuple[int, int]]:
+    stats = file.segment.stats
+    start_ns = stats.min_ns // MINUTE_NS * MINUTE_NS
+    return start_ns, (start_ns, min(stats.max_ns + 1, (1 << 63) - 1))
 
 
-def minute_counts(file: SegmentFile, predicate: tuple[object, ...]) -> list[GroupCounts]:
+def minute_counts(file: LogFile, predicate: tuple[object, ...]) -> list[GroupCounts]:
     """How many records of a segment each minute has, by service and level.
 
     Raises:
@@ -140,7 +141,7 @@ class Aggregates:
     def names(self) -> list[SegmentName]:
         """The segments whose counts are here."""
         paths = self._directory.glob(f"*{AGGREGATE_SUFFIX}")
-        names = (SegmentName.parse_stem(path.name.removesuffix(AGGREGATE_SUFFIX)) for path in paths)
+        names = (SegmentName.parse(path.name.removesuffix(AGGREGATE_SUFFIX)) for path in paths)
         return sorted(name for name in names if name is not None)
 
     def read(self, segment: SegmentName) -> SegmentCounts:
@@ -212,7 +213,7 @@ class Aggregates:
     def _each(self, live: set[str], span: tuple[int, int]) -> Iterator[SegmentCounts]:
         """What is kept of segments that are gone; damaged files are reported and left out."""
         for name in self.names():
-            if name.file_name in live or name.day * DAY_NS >= span[1]:
+            if name.stem + SEGMENT_SUFFIX in live or name.day * DAY_NS >= span[1]:
                 continue
             try:
                 yield self.read(name)

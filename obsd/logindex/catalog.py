@@ -1,292 +1,37 @@
-"""What a log engine reads from: its live segments, and the memtables that are not in any yet.
-
-A segment is an immutable file (docs/format/log-segment.md). `MANIFEST` lists those that count, and
-tells which memtables they hold; it is replaced atomically, so that a crash leaves either the inputs
-of a merge or its output, and either a memtable's WAL records or its segments. A segment file that
-the manifest does not list is what a crash left over, and is removed.
-
-Records are counted, so none may be seen twice: segments and memtables are one snapshot, and a flush
-replaces a memtable by its segments in one step. What a search has in its hands stays readable.
-
-Concurrency: every method may be called from any thread.
-"""
+"""What log segments are to the machinery of segments."""
 
 from __future__ import annotations
 
-import json
-import logging
-import threading
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from obsd import _native
-from obsd.durable.files import make_directory, replace_file, sync_directory
-from obsd.logindex import filenames
-from obsd.logindex.filenames import SegmentName
+from obsd.logindex.filenames import SEGMENT_SUFFIX
+from obsd.segments.catalog import Catalog, SegmentFile
+from obsd.segments.compaction import MERGE_LEVEL
+from obsd.segments.kind import Kind
 
-log = logging.getLogger(__name__)
+LogCatalog: TypeAlias = Catalog[_native.LogSegment, _native.LogMemtable]
+LogFile: TypeAlias = SegmentFile[_native.LogSegment]
 
-_MANIFEST_VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SegmentFile:
-    """An open segment. Compared by identity."""
-
-    path: Path
-    name: SegmentName
-    segment: _native.LogSegment
-    stats: _native.LogSegmentStats
-
-    @staticmethod
-    def open(path: Path) -> SegmentFile:
-        """Open a segment file.
-
-        Raises:
-            _native.CorruptError: the file is no segment, or the heads of its granules are damaged.
-            OSError: it cannot be read.
-        """
-        name = SegmentName.parse(path.name)
-        if name is None:
-            raise _native.CorruptError(str(path), "no segment is called so")
-        segment = _native.LogSegment.open(path)
-        return SegmentFile(path, name, segment, segment.stats)
+_ALWAYS_NS: Final = -(1 << 63)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NumberedMemtable:
-    """A memtable and its sequence. Compared by identity."""
-
-    sequence: int
-    memtable: _native.LogMemtable
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A snapshot.
-
-    Attributes:
-        segments: by name.
-        memtables: oldest first; the last one takes writes.
-    """
-
-    segments: tuple[SegmentFile, ...]
-    memtables: tuple[NumberedMemtable, ...]
-
-    @property
-    def sources(self) -> list[_native.LogSegment | _native.LogMemtable]:
-        """All of it."""
-        return [*(s.segment for s in self.segments), *(m.memtable for m in self.memtables)]
+def log_kind(granule_rows: int) -> Kind[_native.LogSegment, _native.LogMemtable]:
+    """Log segments with granules of so many rows."""
+    return Kind(
+        name="log",
+        suffix=SEGMENT_SUFFIX,
+        open_segment=_native.LogSegment.open,
+        new_memtable=lambda: _native.LogMemtable(granule_rows),
+        write_segments=lambda memtable, prefix: memtable.write_segments(prefix),
+    )
 
 
-class Catalog:
-    """The segments and memtables of one engine."""
-
-    def __init__(self, directory: Path, quarantine: Path, granule_rows: int) -> None:
-        """Use `open`."""
-        self._directory = directory
-        self._quarantine = quarantine
-        self._granule_rows = granule_rows
-        self._lock = threading.Lock()
-        self._live = Live((), ())  # Replaced under the lock; read without.
-        # Of the manifest. Under the lock.
-        self._flushed_through = 0
-        self._next_row = 0
-        # Segments set aside, before or since the start, or missing. Under the lock.
-        self.lost = 0  # Segments that turned out to be damaged or missing in this run.
-        self.quarantined = len(list(quarantine.glob(f"*{filenames.SEGMENT_SUFFIX}")))
-
-    @staticmethod
-    def open(directory: Path, quarantine: Path, granule_rows: int) -> Catalog:
-        """Open the segments of a directory, making it if need be.
-
-        What a crash left over is removed, and damaged segments are set aside.
-        """
-        make_directory(directory)
-        catalog = Catalog(directory, quarantine, granule_rows)
-        catalog._load()
-        return catalog
-
-    @property
-    def directory(self) -> Path:
-        """Where segment files are written."""
-        return self._directory
-
-    @property
-    def live(self) -> Live:
-        """A snapshot."""
-        return self._live
-
-    @property
-    def flushed_through(self) -> int:
-        """The last memtable whose records are in segments: what the WAL says of it is past."""
-        return self._flushed_through
-
-    @property
-    def next_row(self) -> int:
-        """The number that no record in segments has, nor any that was."""
-        return self._next_row
-
-    def begin_memtable(self, sequence: int | None = None) -> NumberedMemtable:
-        """Give writes an empty memtable; without a sequence, of the next one."""
-        with self._lock:
-            last = max([self._flushed_through, *(m.sequence for m in self._live.memtables)])
-            memtable = NumberedMemtable(
-                last + 1 if sequence is None else sequence,
-                _native.LogMemtable(self._granule_rows),
-            )
-            self._live = replace(self._live, memtables=(*self._live.memtables, memtable))
-            return memtable
-
-    def end_memtable(
-        self, memtable: NumberedMemtable, paths: Sequence[Path], next_row: int
-    ) -> None:
-        """Let segment files take the place of the oldest memtable, in one durable step.
-
-        Raises:
-            OSError: the disk refuses; everything is as before.
-        """
-        new = [SegmentFile.open(path) for path in paths]
-        with self._lock:
-            rest = tuple(m for m in self._live.memtables if m is not memtable)
-            live = Live((*self._live.segments, *new), rest)
-            self._publish(live, memtable.sequence, next_row)
-
-    def replace(self, old: Collection[SegmentFile], paths: Sequence[Path]) -> None:
-        """Let new segment files take the place of old segments, in one durable step.
-
-        Raises:
-            ValueError: an old segment is no longer there, because it was set aside meanwhile. The
-                new files are removed.
-            OSError: the disk refuses; everything is as before.
-        """
-        new = [SegmentFile.open(path) for path in paths]
-        with self._lock:
-            if not set(old) <= set(self._live.segments):
-                _unlink(paths)
-                raise ValueError("a segment to be replaced is not live")
-            kept = [file for file in self._live.segments if file not in old]
-            self._publish(replace(self._live, segments=(*kept, *new)))
-        _unlink(file.path for file in old)
-
-    def sweep(self) -> None:
-        """Remove files of segments that are not live; not during a flush or a merge.
-
-        Raises:
-            OSError: the disk refuses.
-        """
-        with self._lock:
-            names = {file.path.name for file in self._live.segments}
-            names.add(filenames.MANIFEST)
-            _unlink(path for path in self._directory.iterdir() if path.name not in names)
-        sync_directory(self._directory)
-
-    def quarantine(self, path: Path, detail: str) -> bool:
-        """Set a damaged segment aside; false when it is no longer live.
-
-        Its file is kept for whoever wants to rescue something from it.
-        """
-        with self._lock:
-            kept = tuple(file for file in self._live.segments if file.path != path)
-            if len(kept) == len(self._live.segments):
-                return False
-            self._publish(replace(self._live, segments=kept))
-            self._set_aside(path, detail)
-        return True
-
-    def _publish(
-        self, live: Live, flushed_through: int | None = None, next_row: int | None = None
-    ) -> None:
-        """Write the manifest, then show the snapshot to searches. Under the lock."""
-        ordered = tuple(sorted(live.segments, key=lambda file: file.name))
-        flushed_through = self._flushed_through if flushed_through is None else flushed_through
-        next_row = max(self._next_row, next_row or 0)
-        # The files' own names must be durable before the manifest relies on them.
-        sync_directory(self._directory)
-        manifest = {
-            "version": _MANIFEST_VERSION,
-            "flushed_through": flushed_through,
-            "next_row": next_row,
-            "segments": [file.path.name for file in ordered],
-        }
-        replace_file(
-            self._directory / filenames.MANIFEST, [json.dumps(manifest, indent=1).encode()]
-        )
-        self._flushed_through, self._next_row = flushed_through, next_row
-        self._live = replace(live, segments=ordered)
-
-    def _set_aside(self, path: Path, detail: str) -> None:
-        """Move a file into the quarantine and tell. Under the lock."""
-        self.quarantined += 1
-        self.lost += 1
-        make_directory(self._quarantine)
-        target = self._quarantine / path.name
-        path.replace(target)
-        log.error("damaged log segment set aside", extra={"path": str(target), "error": detail})
-
-    def _load(self) -> None:
-        present = {path.name for path in self._directory.glob(f"*{filenames.SEGMENT_SUFFIX}")}
-        with self._lock:
-            listed = self._read_manifest()
-            names = _uncovered(present) if listed is None else listed
-            files = [file for name in names if (file := self._open_listed(name)) is not None]
-            if listed is None:
-                numbers = [name.seq_max for name in map(SegmentName.parse, names) if name]
-                self._flushed_through = max(numbers, default=0)
-                self._next_row = max((f.stats.last_row + 1 for f in files), default=0)
-            leftover = present - set(names)
-            leftover |= {path.name for path in self._directory.glob("*.tmp")}
-            _unlink(self._directory / name for name in leftover)
-            self._publish(Live(tuple(files), ()))
-
-    def _open_listed(self, name: str) -> SegmentFile | None:
-        path = self._directory / name
-        try:
-            return SegmentFile.open(path)
-        except FileNotFoundError:
-            self.quarantined += 1
-            self.lost += 1
-            log.error("log segment is missing", extra={"path": str(path)})
-        except _native.CorruptError as error:
-            self._set_aside(path, str(error.args[1]))
-        return None
-
-    def _read_manifest(self) -> list[str] | None:
-        """The names of the live segments; None when only the files themselves can tell."""
-        path = self._directory / filenames.MANIFEST
-        try:
-            manifest = json.loads(path.read_bytes())
-            self._flushed_through = int(manifest["flushed_through"])
-            self._next_row = int(manifest["next_row"])
-            return [str(name) for name in manifest["segments"]]
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            log.error(
-                "damaged manifest; taking every log segment",
-                extra={"path": str(path), "error": str(error)},
-            )
-            return None
-
-
-def _uncovered(file_names: Iterable[str]) -> list[str]:
-    """Segments without those whose records a merge has put into another one that is there."""
-    names = [name for name in map(SegmentName.parse, file_names) if name is not None]
-
-    def covered(name: SegmentName) -> bool:
-        return any(
-            other.day == name.day
-            and other.level > name.level
-            and other.seq_min <= name.seq_min
-            and name.seq_max <= other.seq_max
-            for other in names
-        )
-
-    return sorted(name.file_name for name in names if not covered(name))
-
-
-def _unlink(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def merge_log_segments(
+    segments: Sequence[_native.LogSegment], path: Path, granule_rows: int
+) -> bool:
+    """Write the records of segments to a file; a full granule is copied without being read."""
+    # What is too old goes with its whole segment, once its counts are kept.
+    return _native.merge_log_segments(segments, path, granule_rows, _ALWAYS_NS, MERGE_LEVEL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from obsd.segments.writer import FlushLimits
+
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
@@ -41,3 +43,13 @@ class LogOptions:
     granule_rows: int = 8192
     max_cache_bytes: int = 64 << 20
     merge_run: int = 8
+
+    @property
+    def flush_limits(self) -> FlushLimits:
+        """What makes a flush due beside the number of records."""
+        return FlushLimits(
+            size_bytes=self.flush_bytes,
+            wal_bytes=self.flush_wal_bytes,
+            interval_ms=self.flush_interval_ms,
+            max_memory_bytes=self.max_memtable_bytes,
+        )

@@ -19,10 +19,10 @@ import numpy as np
 
 from obsd import _native
 from obsd.durable.files import replace_file
-from obsd.logindex.deletions import Encoded
 from obsd.model.log_pattern import LogPattern, PatternValues
 from obsd.model.log_record import LogRecord
 from obsd.model.log_text import text_of
+from obsd.segments.deletions import Encoded
 
 log = logging.getLogger(__name__)
 

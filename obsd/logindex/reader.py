@@ -1,35 +1,28 @@
 """What is asked of a project's log records: every read of the log engine.
 
-Segments and memtables are read alike. A read takes what is live at its beginning, leaves out what
-is deleted or past retention, and sets a segment aside that turns out to be damaged.
+How segments are read in general, `obsd.segments.reader` says.
 
 Concurrency: every method may be called from any thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from obsd import _native
 from obsd.logindex.aggregates import Aggregates, Keep
-from obsd.logindex.catalog import Catalog
-from obsd.logindex.deletions import Deletions, Encoded
+from obsd.logindex.catalog import LogCatalog
 from obsd.logindex.options import LogOptions
 from obsd.logindex.patterns import PatternIndex
 from obsd.logindex.predicates import encode_predicate
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock
-from obsd.model.errors import (
-    BadInputError,
-    CorruptDataError,
-    QueryError,
-)
+from obsd.model.errors import BadInputError
 from obsd.model.field_statistics import FieldStatistics
 from obsd.model.log_lines import LogLines
 from obsd.model.log_pattern import LogPattern, PatternValues
@@ -38,8 +31,9 @@ from obsd.model.log_record import LogRecord
 from obsd.model.log_sighting import LogSighting
 from obsd.model.resource_logs import LogAmount, ResourceLogs
 from obsd.model.samples import IntArray
+from obsd.segments.deletions import Deletions, Encoded
+from obsd.segments.reader import FOREVER_NS, SegmentReader
 
-T = TypeVar("T")
 Groups = list[tuple[tuple[str, ...], NDArray[np.uint64]]]
 Weight = Literal["records", "bytes"]
 
@@ -47,9 +41,7 @@ FIRST_SCAN_LINES: Final = 128
 SCAN_LINES: Final = 4096
 """Lines of a scan's batches: the first are small, since many a query needs no more."""
 
-_MS: Final = 1_000_000
 _NAN: Final = float("nan")
-_FOREVER_NS: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +70,22 @@ class LogEntries:
     next_cursor: str | None
 
 
-class LogReader:
+class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
     """Reads what a catalog has. The engine is one that writes, too."""
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: LogCatalog,
         deletions: Deletions,
         aggregates: Aggregates,
         patterns: PatternIndex,
         options: LogOptions,
         clock: Clock,
     ) -> None:
-        self._catalog = catalog
-        self._deletions = deletions
+        super().__init__(catalog, deletions, clock, options.retention_ms)
         self._aggregates = aggregates
         self._patterns = patterns
         self._options = options
-        self._clock = clock
-
-    def _oldest_ns(self, now_ms: int) -> int:
-        retention_ms = self._options.retention_ms
-        if retention_ms is None:
-            return -_FOREVER_NS
-        return max((now_ms - retention_ms) * _MS, -_FOREVER_NS)
 
     def _visible(self, encoded: Encoded) -> Encoded:
         """The predicate without what is deleted; to be made before the sources are read."""
@@ -113,44 +97,9 @@ class LogReader:
     def _encode(self, predicate: Predicate) -> Encoded:
         return self._visible(encode_predicate(predicate))
 
-    def _read(self, read: Callable[[list[_native.LogSegment | _native.LogMemtable]], T]) -> T:
-        """Call `read` with the sources; a segment that turns out to be damaged is set aside.
-
-        Raises:
-            CorruptDataError: damage that no segment is to blame for.
-        """
-        while True:
-            try:
-                return read(self._catalog.live.sources)
-            except _native.CorruptError as error:
-                path, detail = error.args
-                self._set_aside(path, detail, error)
-            except OverflowError as error:
-                raise QueryError(f"{error}: narrow the search, or choose another field") from error
-            except ValueError as error:
-                raise BadInputError(str(error)) from error
-
-    def _set_aside(self, path: str, detail: str, error: Exception) -> None:
-        """Go on without a damaged segment.
-
-        Raises:
-            CorruptDataError: it is none of those that are live.
-        """
-        if not self._catalog.quarantine(Path(path), detail):
-            raise CorruptDataError(path, detail) from error
-        self._notice_damage()
-
-    def _notice_damage(self) -> None:
-        """Called when a segment was set aside."""
-
     def last_row(self) -> int:
         """The number of the record that arrived last; -1 before the first."""
         raise NotImplementedError
-
-    def _range(self, start_ns: int, end_ns: int) -> tuple[int, int]:
-        """The range without what is past retention, as far as there are times."""
-        oldest_ns = self._oldest_ns(self._clock.now_ms())
-        return max(start_ns, oldest_ns, -_FOREVER_NS), min(end_ns, _FOREVER_NS)
 
     def search(
         self,
@@ -297,8 +246,8 @@ class LogReader:
             lambda sources: _native.log_histogram(
                 sources,
                 encoded,
-                (-_FOREVER_NS, _FOREVER_NS),
-                _FOREVER_NS,
+                (-FOREVER_NS, FOREVER_NS),
+                FOREVER_NS,
                 list(by),
                 "records",
                 budget.check,
@@ -616,6 +565,6 @@ def _parse_cursor(cursor: str | None) -> tuple[int, int] | None:
         place = int(time_ns), int(row)
     except ValueError as error:
         raise BadInputError(f"invalid cursor {cursor[:80]!r}") from error
-    if max(map(abs, place)) > _FOREVER_NS:
+    if max(map(abs, place)) > FOREVER_NS:
         raise BadInputError(f"invalid cursor {cursor[:80]!r}")
     return place

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obsd.model.budget import QueryBudget
-from obsd.model.log_deletion import LogDeletion
+from obsd.model.deletion import Deletion
 
 if TYPE_CHECKING:
     from obsd.model.field_statistics import FieldStatistics
@@ -217,8 +217,8 @@ class AbsentLogs:
 
     def delete(
         self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
-    ) -> LogDeletion:
-        return LogDeletion("", 0, start_ns, end_ns, through_row=-1, matched=0, done_ms=0)
+    ) -> Deletion:
+        return Deletion("", 0, start_ns, end_ns, through_row=-1, matched=0, done_ms=0)
 
-    def deletions(self) -> Sequence[LogDeletion]:
+    def deletions(self) -> Sequence[Deletion]:
         return []

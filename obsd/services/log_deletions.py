@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from obsd.model.budget import QueryBudget
+from obsd.model.deletion import Deletion
 from obsd.model.errors import BadInputError, StorageUnavailableError
-from obsd.model.log_deletion import LogDeletion
 from obsd.services.log_store import LogStore
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LogDeletions:
 
     async def delete(
         self, project_id: str, query: Query, start_ns: int, end_ns: int
-    ) -> LogDeletion:
+    ) -> Deletion:
         """Delete what matches and is there now.
 
         When this returns no search shows it any more, and its erasure from every file has begun. In
@@ -71,7 +71,7 @@ class LogDeletions:
             OverloadedError, StorageUnavailableError: nothing is deleted.
         """
         predicate = self._predicate(query, start_ns, end_ns)
-        deletion: LogDeletion = await self._read(
+        deletion: Deletion = await self._read(
             project_id, lambda store, budget: store.delete(predicate, start_ns, end_ns, budget)
         )
         # Not with its query: what is to be forgotten must not live on in a log.
@@ -90,9 +90,9 @@ class LogDeletions:
             self._begin_to_erase(project_id, await self._read(project_id, lambda store, _: store))
         return deletion
 
-    async def list(self, project_id: str) -> Sequence[LogDeletion]:
+    async def list(self, project_id: str) -> Sequence[Deletion]:
         """Those that are not done, and the last ones that are; oldest first."""
-        found: Sequence[LogDeletion] = await self._read(
+        found: Sequence[Deletion] = await self._read(
             project_id, lambda store, _: store.deletions()
         )
         return found

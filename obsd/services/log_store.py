@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from obsd.model.budget import QueryBudget
 
 if TYPE_CHECKING:
+    from obsd.model.deletion import Deletion
     from obsd.model.field_statistics import FieldStatistics
-    from obsd.model.log_deletion import LogDeletion
     from obsd.model.log_lines import LogLines
     from obsd.model.log_pattern import LogPattern, PatternValues
     from obsd.model.log_predicate import Predicate
@@ -307,10 +307,10 @@ class LogStore(Protocol):
 
     def delete(
         self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
-    ) -> LogDeletion:
+    ) -> Deletion:
         """Delete what matches and is there now: durable, and hidden, when this returns."""
 
-    def deletions(self) -> Sequence[LogDeletion]:
+    def deletions(self) -> Sequence[Deletion]:
         """Those that are not done, and the last ones that are; oldest first."""
 
     def erase(self) -> bool:

@@ -17,8 +17,8 @@ from obsd.logindex.engine import LogEngine
 from obsd.logindex.options import LogOptions
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
+from obsd.model.deletion import Deletion
 from obsd.model.errors import BadInputError, OverloadedError, StorageUnavailableError
-from obsd.model.log_deletion import LogDeletion
 from obsd.model.log_predicate import Equals, Everything, Or, Predicate, Regex, Substring, Token
 from obsd.model.log_record import LogRecord
 from tests.logindex.otlp_requests import NOW_MS, NOW_NS, record, write
@@ -60,7 +60,7 @@ def bodies(engine: LogEngine, predicate: Predicate = ANY) -> list[object]:
 
 def delete(
     engine: LogEngine, predicate: Predicate, start: int = EVER[0], end: int = EVER[1]
-) -> LogDeletion:
+) -> Deletion:
     return engine.delete(predicate, start, end, QueryBudget())
 
 

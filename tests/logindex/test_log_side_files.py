@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from obsd.logindex.deletions import Deletions
 from obsd.logindex.duplicates import Duplicates
-from obsd.model.log_deletion import LogDeletion
+from obsd.model.deletion import Deletion
+from obsd.segments.deletions import Deletions
 
 
 def _stored(directory: Path) -> Path:
     path = directory / "DELETIONS"
-    deletion = LogDeletion("", created_ms=1, start_ns=0, end_ns=10, through_row=41, matched=1)
+    deletion = Deletion("", created_ms=1, start_ns=0, end_ns=10, through_row=41, matched=1)
     Deletions.open(path, directory / "quarantine").add(deletion, ("rows", 0, 41))
     return path
 

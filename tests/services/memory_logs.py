@@ -18,7 +18,7 @@ from obsd.api.log_entry import log_entry
 from obsd.model.budget import QueryBudget
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.model.field_statistics import FieldStatistics
-from obsd.model.log_deletion import LogDeletion
+from obsd.model.deletion import Deletion
 from obsd.model.log_labels import stream_labels, structured_metadata
 from obsd.model.log_lines import LogLines
 from obsd.model.log_pattern import LogPattern, PatternValues
@@ -152,7 +152,7 @@ class MemoryLogs:
         self.failure: Exception | None = None
         self.sync_failure: Exception | None = None
         self.calls: list[str] = []
-        self.deleted: list[LogDeletion] = []
+        self.deleted: list[Deletion] = []
 
     def write(
         self,
@@ -436,16 +436,16 @@ class MemoryLogs:
 
     def delete(
         self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget
-    ) -> LogDeletion:
+    ) -> Deletion:
         gone = self._found(predicate, start_ns, end_ns)
         self.records = [each for each in self.records if each not in gone]
         deleted = len(self.deleted)
         self.deleted.append(
-            LogDeletion(str(deleted), 0, start_ns, end_ns, len(self.records), len(gone), done_ms=0)
+            Deletion(str(deleted), 0, start_ns, end_ns, len(self.records), len(gone), done_ms=0)
         )
         return self.deleted[-1]
 
-    def deletions(self) -> list[LogDeletion]:
+    def deletions(self) -> list[Deletion]:
         return self.deleted
 
     def erase(self) -> bool:

@@ -25,7 +25,7 @@ from obsd.services.error_tracking.group_store import ErrorGroups, GroupQuery
 from obsd.services.error_tracking.groups import HOUR_NS, ErrorGroup, ErrorState, Sightings
 
 if TYPE_CHECKING:
-    from obsd.model.log_deletion import LogDeletion
+    from obsd.model.deletion import Deletion
     from obsd.model.log_sighting import LogSighting
     from obsd.services.log_store import LogPage
 
@@ -86,7 +86,7 @@ class ErrorSource(Protocol):
     ) -> Sequence[LogSighting]:
         """The same records, by kind."""
 
-    def deletions(self) -> Sequence[LogDeletion]:
+    def deletions(self) -> Sequence[Deletion]:
         """Deletions by query, the last ones at least."""
 
     def search(

@@ -1,7 +1,7 @@
 """What has been deleted by query: hidden from searches at once, then erased from every file.
 
-`DELETIONS` is durable before a deletion is answered (docs/format/log-deletions.md). It has the
-predicate of a deletion for as long as some file may hold its records; then the predicate is erased
+`DELETIONS` is durable before a deletion is answered (docs/format/deletions.md). It has the
+predicate of a deletion for as long as some file may hold its rows; then the predicate is erased
 too, since it names what nobody is to find any more.
 
 Concurrency: every method may be called from any thread.
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from obsd.durable.files import make_directory, replace_file
+from obsd.model.deletion import Deletion
 from obsd.model.errors import OverloadedError, StorageUnavailableError
-from obsd.model.log_deletion import LogDeletion
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A deletion whose records may still be in files; `gone` finds them."""
+    """A deletion whose rows may still be in files; `gone` finds them."""
 
-    deletion: LogDeletion
+    deletion: Deletion
     gone: Encoded
 
 
@@ -53,7 +53,7 @@ class Deletions:
         self._lock = threading.Lock()
         # Replaced under the lock; read without.
         self._pending: tuple[Pending, ...] = ()
-        self._done: tuple[LogDeletion, ...] = ()
+        self._done: tuple[Deletion, ...] = ()
 
     @staticmethod
     def open(path: Path, quarantine: Path) -> Deletions:
@@ -66,7 +66,7 @@ class Deletions:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             deletions = Deletions(path)
             extra = {"path": str(path), "error": str(error)}
-            log.error("damaged list of deletions; records deleted of late may be back", extra=extra)
+            log.error("damaged list of deletions; what was deleted may be back", extra=extra)
             make_directory(quarantine)
             path.rename(quarantine / path.name)
         return deletions
@@ -75,23 +75,23 @@ class Deletions:
         if stored["version"] != _VERSION:
             raise ValueError(f"unknown version {stored['version']}")
         self._pending = tuple(
-            Pending(LogDeletion(**each["deletion"]), _tuples(each["gone"]))
+            Pending(Deletion(**each["deletion"]), _tuples(each["gone"]))
             for each in stored["pending"]
         )
-        self._done = tuple(LogDeletion(**each) for each in stored["done"])
+        self._done = tuple(Deletion(**each) for each in stored["done"])
 
     @property
     def pending(self) -> tuple[Pending, ...]:
-        """Those whose records are hidden, oldest first."""
+        """Those whose rows are hidden, oldest first."""
         return self._pending
 
     @property
     def last_row(self) -> int:
-        """No deletion reaches records numbered above this."""
+        """No deletion reaches rows numbered above this."""
         of_pending = (each.deletion.through_row for each in self._pending)
         return max([-1, *of_pending, *(each.through_row for each in self._done)])
 
-    def list(self) -> list[LogDeletion]:
+    def list(self) -> list[Deletion]:
         """All that are remembered, oldest first."""
         with self._lock:
             return [*self._done, *(each.deletion for each in self._pending)]
@@ -105,7 +105,7 @@ class Deletions:
         if len(self._pending) >= MAX_PENDING:
             raise OverloadedError(f"{MAX_PENDING} deletions are not done yet", retry_after_s=60)
 
-    def add(self, deletion: LogDeletion, gone: Encoded) -> LogDeletion:
+    def add(self, deletion: Deletion, gone: Encoded) -> Deletion:
         """Take in a deletion, with an id of its own; durable, and hiding, when this returns.
 
         Raises:
@@ -119,7 +119,7 @@ class Deletions:
             return deletion
 
     def end(self, done: Collection[Pending], done_ms: int, files: int) -> None:
-        """No file has the records of these any more.
+        """No file has the rows of these any more.
 
         Raises:
             StorageUnavailableError: the disk refuses; they are still pending.
@@ -142,7 +142,7 @@ class Deletions:
                 for each in self._pending
             )
 
-    def _store(self, pending: tuple[Pending, ...], done: Sequence[LogDeletion]) -> None:
+    def _store(self, pending: tuple[Pending, ...], done: Sequence[Deletion]) -> None:
         """Under the lock."""
         stored = {
             "version": _VERSION,

@@ -1,4 +1,4 @@
-"""A deletion of log records by query, from its request until no file has them."""
+"""A deletion of log records or traces by query, from its request until no file has them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class LogDeletion:
+class Deletion:
     """One deletion. From its request on, no search shows what it deletes.
 
     Attributes:
         id: names it among those of its project.
         created_ms: when it was asked for, Unix milliseconds.
-        start_ns, end_ns: only records from `start_ns` to before `end_ns`.
-        through_row: only records numbered up to this; later ones were not there yet.
-        matched: how many records it deletes.
+        start_ns, end_ns: only what is from `start_ns` to before `end_ns`.
+        through_row: only rows numbered up to this; later ones were not there yet.
+        matched: how many rows it deletes.
         done_ms: since when no file of the engine holds any of them; None while some may.
         files: how many files were written anew or removed.
         failure: why the last attempt to write files anew did not succeed; "" without one.
