@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from obsd.model.budget import QueryBudget
-from obsd.model.log_deletion import LogDeletion
+from obsd.model.deletion import Deletion
 from obsd.services.span_store import SpanColumns, TraceSearch
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ class AbsentSpans:
 
     def delete(
         self, predicate: SpanPredicate, start_ns: int, end_ns: int, budget: QueryBudget
-    ) -> LogDeletion:
-        return LogDeletion("", 0, start_ns, end_ns, through_row=-1, matched=0, done_ms=0)
+    ) -> Deletion:
+        return Deletion("", 0, start_ns, end_ns, through_row=-1, matched=0, done_ms=0)
 
-    def deletions(self) -> Sequence[LogDeletion]:
+    def deletions(self) -> Sequence[Deletion]:
         return []

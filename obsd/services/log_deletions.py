@@ -58,9 +58,7 @@ class LogDeletions:
         )
         return found
 
-    async def delete(
-        self, project_id: str, query: Query, start_ns: int, end_ns: int
-    ) -> Deletion:
+    async def delete(self, project_id: str, query: Query, start_ns: int, end_ns: int) -> Deletion:
         """Delete what matches and is there now.
 
         When this returns no search shows it any more, and its erasure from every file has begun. In
@@ -92,9 +90,7 @@ class LogDeletions:
 
     async def list(self, project_id: str) -> Sequence[Deletion]:
         """Those that are not done, and the last ones that are; oldest first."""
-        found: Sequence[Deletion] = await self._read(
-            project_id, lambda store, _: store.deletions()
-        )
+        found: Sequence[Deletion] = await self._read(project_id, lambda store, _: store.deletions())
         return found
 
     def _predicate(self, query: Query, start_ns: int, end_ns: int) -> Predicate:

@@ -15,7 +15,7 @@ from obsd.model.errors import BadInputError, StorageUnavailableError
 from obsd.services.span_store import SpanStore
 
 if TYPE_CHECKING:
-    from obsd.model.log_deletion import LogDeletion as Deletion
+    from obsd.model.deletion import Deletion
     from obsd.model.span_predicate import SpanPredicate
 
 log = logging.getLogger(__name__)

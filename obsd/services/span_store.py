@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from obsd.model.log_deletion import LogDeletion as Deletion
+    from obsd.model.deletion import Deletion
     from obsd.model.span import Span, SpanKind, TraceSummary
     from obsd.model.span_predicate import Constant, Field, SpanPredicate
 
