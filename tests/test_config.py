@@ -76,6 +76,10 @@ def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         ("log: {level: loud}", "expected one of debug, info, warning, error, found 'loud'"),
         ("server: {listen: '::1:80'}", "brackets"),
         ("auth: {admin_token: ''}", "expected a non-empty text"),
+        ("span_metrics: {latency_buckets: [0.2, 0.1]}", "expected a list of ascending numbers"),
+        ("span_metrics: {latency_buckets: []}", "at most 50 of them"),
+        ("span_metrics: {graph_buckets: [0, 1]}", "expected a list of ascending numbers above 0"),
+        ("span_metrics: {graph_buckets: [a]}", "expected a list of ascending numbers above 0"),
         ("auth: {admin_token: <redacted>}", "put the secret there"),
         ("storage: {retention: 0s}", "or 'forever'"),
     ],
@@ -153,6 +157,11 @@ def test_an_unknown_receiver_names_the_nearest() -> None:
 def test_receivers_that_are_there(names: str) -> None:
     config = load_config(flags={"server.receivers": names})
     assert config.server.receivers == tuple(n.strip() for n in names.split(","))
+
+
+def test_lists_of_numbers() -> None:
+    config = load_config(flags={"span_metrics.latency_buckets": "0.1, 0.5,2"})
+    assert config.span_metrics.latency_buckets == (0.1, 0.5, 2.0)
 
 
 def test_durations_and_sizes_as_people_write_them() -> None:

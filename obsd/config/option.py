@@ -19,6 +19,9 @@ from obsd.model.time_zone import parse_time_zone
 
 REDACTED: Final = "<redacted>"
 
+_MAX_BOUNDS: Final = 50
+_INFINITE: Final = 1e9  # Seconds; a bucket for more than thirty years is a mistake.
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -169,6 +172,22 @@ def _parse_patterns(raw: object) -> tuple[str, ...]:
     return names
 
 
+def _parse_bounds(raw: object) -> tuple[float, ...]:
+    items = raw.split(",") if isinstance(raw, str) else raw
+    expected = f"expected a list of ascending numbers above 0, found {raw!r}"
+    if not isinstance(items, list) or any(isinstance(item, bool) for item in items):
+        raise ValueError(expected)
+    try:
+        bounds = tuple(float(item) for item in items)
+    except (TypeError, ValueError):
+        raise ValueError(expected) from None
+    if not bounds or len(bounds) > _MAX_BOUNDS or not all(0 < each < _INFINITE for each in bounds):
+        raise ValueError(f"{expected}, at most {_MAX_BOUNDS} of them")
+    if list(bounds) != sorted(set(bounds)):
+        raise ValueError(expected)
+    return bounds
+
+
 def _choice(*choices: str) -> Kind:
     by_lower = {choice.lower(): choice for choice in choices}
 
@@ -196,6 +215,7 @@ PATH = Kind("path", _parse_path, str)
 FILE = Kind("path", _parse_path, lambda value: None if value is None else str(value))
 ZONE = Kind("time zone", _parse_zone)
 NAMES = Kind("list", _parse_names, list)
+BOUNDS = Kind("list of numbers", _parse_bounds, list)
 PATTERNS = Kind("list of paths", _parse_patterns, list)
 START = _choice("beginning", "end")
 STRATEGY = _choice(

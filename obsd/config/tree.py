@@ -10,6 +10,7 @@ from typing import Final
 from obsd.config.machine import cpu_count, memory_bytes
 from obsd.config.option import (
     ADDRESS,
+    BOUNDS,
     COUNT,
     DURATION,
     FILE,
@@ -85,6 +86,26 @@ class ServerConfig:
         ADDRESS,
         Address("127.0.0.1", 8088),
         help="where the receiver splunk listens",
+    )
+    jaeger_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 16686),
+        help="where Jaeger's query API is at the root, for tools that insist on it",
+    )
+    tempo_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 3200),
+        help="where Tempo's query API is at the root",
+    )
+    zipkin_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 9411),
+        help="where the receiver zipkin listens",
+    )
+    jaeger_thrift_listen: Address = option(  # noqa: RUF009 - declares a field
+        ADDRESS,
+        Address("127.0.0.1", 14268),
+        help="where the receiver jaeger-thrift listens",
     )
     fluent_listen: Address = option(  # noqa: RUF009 - declares a field
         ADDRESS,
@@ -290,6 +311,52 @@ class FilesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanMetricsConfig:
+    """The metrics that are derived from spans, and the graph of services."""
+
+    enabled: bool = option(FLAG, True, help="whether metrics are derived from spans")
+    dimensions: tuple[str, ...] = option(
+        NAMES,
+        (),
+        help="attributes of resources or spans that become labels of traces_spanmetrics_*",
+    )
+    latency_buckets: tuple[float, ...] = option(
+        BOUNDS,
+        tuple(0.002 * 2**n for n in range(14)),
+        help="upper bounds in seconds of the buckets of traces_spanmetrics_latency",
+    )
+    graph_buckets: tuple[float, ...] = option(
+        BOUNDS,
+        tuple(0.1 * 2**n for n in range(8)),
+        help="upper bounds in seconds of the buckets of traces_service_graph_request_*_seconds",
+    )
+    interval_s: float = option(DURATION, 15.0, help="how often samples are written")
+    wait_s: float = option(
+        DURATION, 10.0, help="how long the span of a call's other side is waited for"
+    )
+    idle_s: float = option(
+        DURATION, 3600.0, help="how long the series of an operation or edge go on without a span"
+    )
+    max_series: int = option(
+        COUNT,
+        50_000,
+        help="series that one project's spans may make; what does not fit is counted together, "
+        "in series with metric_overflow",
+    )
+    max_pending: int = option(
+        COUNT, 100_000, help="spans of one project that may wait for their call's other side"
+    )
+    target_info: bool = option(
+        FLAG, True, help="whether each resource has a series traces_target_info"
+    )
+    instance_labels: bool = option(
+        FLAG,
+        False,
+        help="whether traces_spanmetrics_* have the labels job and instance of traces_target_info",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class QueryConfig:
     """What one query may cost."""
 
@@ -339,5 +406,6 @@ class Config:
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
     files: FilesConfig = field(default_factory=FilesConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
+    span_metrics: SpanMetricsConfig = field(default_factory=SpanMetricsConfig)
     self_monitoring: SelfMonitoringConfig = field(default_factory=SelfMonitoringConfig)
     log: LogConfig = field(default_factory=LogConfig)
