@@ -36,6 +36,8 @@ ROUTE_MODULES: Final = (
     "obsd.api.health",
     "obsd.api.home",
     "obsd.api.federate",
+    "obsd.api.jaeger_query",
+    "obsd.api.jaeger_v3",
     "obsd.api.log_context",
     "obsd.api.log_deletion",
     "obsd.api.log_follow",
@@ -69,6 +71,7 @@ ROUTE_MODULES: Final = (
     "obsd.ingest.otlp_traces",
     "obsd.ingest.remote_write",
     "obsd.ingest.splunk",
+    "obsd.ingest.zipkin",
 )
 
 # Grafana puts whole queries into GETs, and 64 KiB of a query must fit with room for the rest.

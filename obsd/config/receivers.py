@@ -56,6 +56,16 @@ THERE_ARE: Final = {
             "elasticsearch", _IF_ASKED, "elasticsearch_listen", is_http=True, prefix="/es"
         ),
         ReceiverInfo("splunk", _IF_ASKED, "splunk_listen", is_http=True),
+        ReceiverInfo("jaeger", _BY_DEFAULT, "jaeger_listen", is_http=True, prefix="/jaeger"),
+        ReceiverInfo("tempo", _IF_ASKED, "tempo_listen", is_http=True, prefix="/tempo"),
+        ReceiverInfo("zipkin", _IF_ASKED, "zipkin_listen", is_http=True, prefix="/zipkin"),
+        ReceiverInfo(
+            "jaeger-thrift",
+            _IF_ASKED,
+            "jaeger_thrift_listen",
+            is_http=True,
+            prefix="/jaeger-thrift",
+        ),
         ReceiverInfo("files", _BY_DEFAULT, None),
         ReceiverInfo("journal", _BY_DEFAULT, None),
     )
@@ -63,11 +73,7 @@ THERE_ARE: Final = {
 
 # More for protocols whose clients insist on one, with the ports they will take.
 PLANNED: Final = {
-    "tempo": 3200,
-    "jaeger": 16686,
     "alertmanager": 9093,
-    "zipkin": 9411,
-    "jaeger-thrift": 14268,
     "statsd": 8125,
     "influxdb": 8086,
     "graphite": 2003,
