@@ -69,6 +69,7 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
         "server.receivers": options["receivers"],
         "storage.retention": options["retention"],
         "storage.log_retention": options["retention"],
+        "storage.trace_retention": options["retention"],
         "self_monitoring.enabled": False if options["no_self_monitoring"] else None,
         "log.level": options["log_level"],
     }

@@ -203,8 +203,20 @@ class StorageConfig:
         30 * DAY_S,
         help="how long counts of log records by the minute, service and level are kept",
     )
+    trace_retention_s: float | None = option(
+        RETENTION,
+        DAY_S,
+        help="how long every trace is kept; forever keeps and accepts all, whatever its time",
+    )
+    sampled_trace_retention_s: float | None = option(
+        RETENTION,
+        7 * DAY_S,
+        help="how long the traces that tell most are kept, and how far back spans are accepted",
+    )
     max_future_s: float = option(
-        DURATION, 600.0, help="how far ahead of this machine's clock a sample or log record may be"
+        DURATION,
+        600.0,
+        help="how far ahead of this machine's clock a sample, log record or span may be",
     )
     flush_interval_s: float = option(
         DURATION,
