@@ -253,11 +253,16 @@ def locate(
         at = body.index(of_span[0], at)
         found = [body.index(mark, at) for mark in of_span]
         places.append([*found[:5], found[5] + len("user-")])
-    columns = np.array(places, np.int64).T
+    trace_ids, span_ids, parent_ids, starts, ends, users = np.array(places, np.int64).T
     ordered = [spans[n] for n in in_order]
     return Template(
         np.frombuffer(body, np.uint8),
-        *columns,
+        trace_ids,
+        span_ids,
+        parent_ids,
+        starts,
+        ends,
+        users,
         parents=np.array([-1 if s[2] < 0 else number[s[2], s[1]] for s in ordered], np.int64),
         traces=np.array([s[1] for s in ordered], np.int64),
         offsets_ns=np.array([s[3] for s in ordered], np.int64),
