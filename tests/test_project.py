@@ -35,6 +35,7 @@ NATIVE_IMPORTERS = (
     "obsd/segments/",
     "obsd/tsdb/",
     "obsd/logindex/",
+    "obsd/tracestore/",
     "obsd/ingest/",
     "obsd/api/result_json.py",
     # The codecs of a format each, for which a service or handler is the only caller.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -18,6 +18,8 @@ from obsd.services.supervisor import Supervisor, TaskState
 if TYPE_CHECKING:
     from obsd.tsdb.engine import MetricsEngine
     from obsd.tsdb.stats import EngineStats
+
+T = TypeVar("T")
 
 Engines = Iterable[tuple[str, "MetricsEngine"]]
 
@@ -69,25 +71,48 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         stats = [(project, engine.stats()) for project, engine in self._engines]
-        for name, text, read in _GAUGES:
-            gauge = GaugeMetricFamily(name, text, labels=["project"])
-            for project, each in stats:
-                gauge.add_metric([project], read(each))
-            yield gauge
-        for name, text, read in _COUNTERS:
-            counter = CounterMetricFamily(name, text, labels=["project"])
-            for project, each in stats:
-                counter.add_metric([project], read(each))
-            yield counter
-        yield _rejected(stats)
+        yield from gauges(_GAUGES, stats)
+        yield from counters(_COUNTERS, stats)
+        yield rejected("obsd_rejected_samples_total", "Samples that were refused.", stats)
         yield from _levels(stats)
         yield wal_sync("obsd_wal_sync_duration_seconds", "the write-ahead log", stats)
 
 
-def _rejected(stats: list[tuple[str, EngineStats]]) -> Metric:
-    family = CounterMetricFamily(
-        "obsd_rejected_samples_total", "Samples that were refused.", labels=["project", "reason"]
-    )
+Table = Sequence[tuple[str, str, Callable[[T], float]]]
+"""Names of metrics, what they are, and how each is read."""
+
+Stats = Sequence[tuple[str, T]]
+"""The numbers of each project's engine."""
+
+
+def gauges(table: Table[T], stats: Stats[T]) -> Iterator[Metric]:
+    """A table of gauges, labeled by project."""
+    for name, text, read in table:
+        gauge = GaugeMetricFamily(name, text, labels=["project"])
+        for project, each in stats:
+            gauge.add_metric([project], read(each))
+        yield gauge
+
+
+def counters(table: Table[T], stats: Stats[T]) -> Iterator[Metric]:
+    """A table of counters, labeled by project."""
+    for name, text, read in table:
+        counter = CounterMetricFamily(name, text, labels=["project"])
+        for project, each in stats:
+            counter.add_metric([project], read(each))
+        yield counter
+
+
+class Refusals(Protocol):
+    """What an engine refused, by reason."""
+
+    @property
+    def rejected(self) -> Mapping[str, int]: ...
+
+
+def rejected(name: str, text: str, stats: Iterable[tuple[str, Refusals]]) -> Metric:
+    """What engines refused, by project and reason."""
+    family = CounterMetricFamily(name, text, labels=["project", "reason"])
     for project, each in stats:
         for reason, count in sorted(each.rejected.items()):
             family.add_metric([project, reason], count)

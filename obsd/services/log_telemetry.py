@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from obsd.services.engine_telemetry import wal_sync
+from obsd.services.engine_telemetry import counters, gauges, rejected, wal_sync
 from obsd.services.log_store import LogStore
 
 Stores = Iterable[tuple[str, LogStore]]
@@ -59,23 +59,7 @@ class LogCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         stats = [(project, store.stats()) for project, store in self._stores]
-        for name, text, read in _GAUGES:
-            gauge = GaugeMetricFamily(name, text, labels=["project"])
-            for project, each in stats:
-                gauge.add_metric([project], read(each))
-            yield gauge
-        for name, text, read in _COUNTERS:
-            counter = CounterMetricFamily(name, text, labels=["project"])
-            for project, each in stats:
-                counter.add_metric([project], read(each))
-            yield counter
-        rejected = CounterMetricFamily(
-            "obsd_log_rejected_records_total",
-            "Log records that were refused.",
-            labels=["project", "reason"],
-        )
-        for project, each in stats:
-            for reason, count in sorted(each.rejected.items()):
-                rejected.add_metric([project, reason], count)
-        yield rejected
+        yield from gauges(_GAUGES, stats)
+        yield from counters(_COUNTERS, stats)
+        yield rejected("obsd_log_rejected_records_total", "Log records that were refused.", stats)
         yield wal_sync("obsd_log_wal_sync_duration_seconds", "the write-ahead log of logs", stats)

@@ -192,6 +192,10 @@ class SpanStore(Protocol):
 
     # Background work
 
+    before_flush: list[Callable[[int], None]]
+    """Called with the last span's number before a flush takes spans up to it out of memory. To be
+    added to before the store is used, by `EngineSet.before_use`."""
+
     def flush_due(self) -> bool: ...
 
     def flush(self) -> None: ...

@@ -94,6 +94,7 @@ class MemorySpans:
         self.deleted: list[Deletion] = []
         self.gone: set[int] = set()  # Rows that are deleted.
         self.flushed_row = -1
+        self.before_flush: list[Callable[[int], None]] = []
 
     # Writing
 
@@ -272,6 +273,8 @@ class MemorySpans:
 
     def flush(self) -> None:
         self.calls.append("flush")
+        for follow in self.before_flush:
+            follow(self.last_row())
         self.flushed_row = self.last_row()
 
     def compact(self) -> bool:
