@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WriteTo = Callable[[SpanStore, OnDurable], SpanWriteOutcome]
+
 TRACE_ID_DIGITS: Final = 32
 BASELINE_NS: Final = 24 * 3600 * 1_000_000_000
 """How far before a trace is looked for what is usual for its operations."""
@@ -106,17 +108,14 @@ class TraceCollector:
             BadInputError, TooLargeError, OverloadedError, StorageUnavailableError: nothing of it
                 is acknowledged.
         """
-        return await self.write_made(project_id, lambda _: body)
+        return await self.write_with(project_id, lambda store, done: store.write(body, done))
 
-    async def write_made(
-        self, project_id: str, make: Callable[[SpanStore], bytes]
-    ) -> SpanWriteOutcome:
-        """The same of a request that is made on the way, in the pool, with the project's store."""
+    async def write_with(self, project_id: str, write_to: WriteTo) -> SpanWriteOutcome:
+        """The same of what `write_to` writes to the project's store, in the ingest pool."""
         store = self._projects.traces.get(project_id)
 
         def apply(on_durable: OnDurable) -> SpanWriteOutcome:
-            engine = store or self._projects.trace_store(project_id)
-            return engine.write(make(engine), on_durable)
+            return write_to(store or self._projects.trace_store(project_id), on_durable)
 
         write = PendingWrite(apply)
         self._writes.put(write)
