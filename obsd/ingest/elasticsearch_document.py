@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from obsd.ingest.json_lines import time_of
+from obsd.ingest.json_lines import FIRST_NS, time_of
 from obsd.ingest.record_hints import SERVICE_NAMES, find_level, find_span, find_text, find_trace
 from obsd.ingest.record_limits import MAX_DEPTH, RecordLimits, check_depth
 from obsd.model.errors import BadInputError
@@ -94,11 +94,16 @@ def flatten(document: Mapping[str, Any], prefix: str, fields: dict[str, Value], 
 
 def _take_time(fields: dict[str, Value]) -> int | None:
     for name in TIME_FIELDS:
-        time_ns = time_of(fields.get(name))
+        value = fields.get(name)
+        time_ns = FIRST_NS if _is_zero(value) else time_of(value)
         if time_ns is not None:
             del fields[name]
             return time_ns
     return None
+
+
+def _is_zero(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0
 
 
 def _take_message(fields: dict[str, Value]) -> str | None:

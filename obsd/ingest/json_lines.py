@@ -43,6 +43,9 @@ MAX_NAMED_ERRORS: Final = 20
 
 _MAX_TIME_NS: Final = (1 << 63) - 1
 
+FIRST_NS: Final = 1
+"""The beginning of 1970, where 0 is no time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hints:
@@ -240,6 +243,8 @@ def time_of(value: Value) -> int | None:
                 time_ns = parse_rfc3339_ns(value.strip())
             except ValueError:
                 return None
+            if time_ns == 0:
+                return FIRST_NS
     return time_ns if time_ns is not None and 0 < time_ns <= _MAX_TIME_NS else None
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from obsd.api.auth import project_of
 from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import ErrorRenderer
-from obsd.api.keys import LOGS, METRICS, STATE
+from obsd.api.keys import CONFIG, LOGS, METRICS, STATE
 from obsd.ingest.json_shown import NOT_JSON
 from obsd.ingest.splunk_acks import Acks
 from obsd.ingest.splunk_answers import (
@@ -57,10 +57,12 @@ class Collector:
 
     async def events(self, request: web.Request) -> web.Response:
         """`POST /services/collector/event`: events one after the other."""
+        from obsd.ingest.record_limits import RecordLimits
         from obsd.ingest.splunk_events import read_events
 
         now_ns = request.app[LOGS].now_ns()
-        return await self._take(request, lambda body: read_events(body, now_ns))
+        limits = RecordLimits.of(request.app[CONFIG].storage, now_ns)
+        return await self._take(request, lambda body: read_events(body, now_ns, limits))
 
     async def raw(self, request: web.Request) -> web.Response:
         """`POST /services/collector/raw`: each line an event, with metadata from the query."""
@@ -93,8 +95,9 @@ class Collector:
         loop = asyncio.get_running_loop()
         events, encoded = await loop.run_in_executor(logs.ingest_pool, decode)
         if refused := await _store(request, project_id, events, encoded):
-            text = f"{Code.INVALID_FORMAT.text}: {refused}"
-            return respond(Code.INVALID_FORMAT, text=text, invalid_event_number=0)
+            return _refuse(0, refused)
+        if events.refused is not None:
+            return _refuse(*events.refused)
         if events.error is not None:
             return respond(events.error.code, invalid_event_number=events.error.number)
         if not events.count:
@@ -140,6 +143,11 @@ async def _store(request: web.Request, project_id: str, events: Events, encoded:
         return ""
     outcome = await request.app[LOGS].write(project_id, encoded)
     return describe_rejected(outcome) if outcome.rejected and not outcome.accepted else ""
+
+
+def _refuse(number: int, why: str) -> web.Response:
+    text = f"{Code.INVALID_FORMAT.text}: {why}"
+    return respond(Code.INVALID_FORMAT, text=text, invalid_event_number=number)
 
 
 async def health(request: web.Request) -> web.Response:

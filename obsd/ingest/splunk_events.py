@@ -15,11 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from obsd.ingest.elasticsearch_document import flatten
-from obsd.ingest.json_lines import time_of
+from obsd.ingest.json_lines import FIRST_NS, time_of
 from obsd.ingest.json_shown import NOT_JSON
 from obsd.ingest.json_stream import iter_objects
 from obsd.ingest.record_hints import SERVICE_NAMES, find_level, find_span, find_text, find_trace
-from obsd.ingest.record_limits import MAX_DEPTH, check_depth
+from obsd.ingest.record_limits import MAX_DEPTH, RecordLimits, check_depth
 from obsd.ingest.splunk_answers import Code
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
@@ -53,12 +53,15 @@ class Events:
 
     Attributes:
         error: the first event that is wrong; it ends the request, and those before it are stored.
+        refused: number of the first one that the engine would not take, and why; those after it are
+            stored, too.
     """
 
     groups: dict[bytes, RecordGroup] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
     count: int = 0
     error: EventError | None = None
+    refused: tuple[int, str] | None = None
     memory: RequestMemory = field(default_factory=RequestMemory)
 
     def add(self, source: bytes, record: bytes) -> None:
@@ -74,7 +77,7 @@ class Events:
         return encode_request(self.groups.values())
 
 
-def read_events(body: bytes, now_ns: int) -> Events:
+def read_events(body: bytes, now_ns: int, limits: RecordLimits) -> Events:
     """Every event of a body, up to the first that is wrong.
 
     Raises:
@@ -85,7 +88,7 @@ def read_events(body: bytes, now_ns: int) -> Events:
     objects = iter_objects(body)
     try:
         for text in objects:
-            _read_event(events, decode(text), now_ns)
+            _read_event(events, decode(text), now_ns, limits)
             events.count += 1
     except EventError as error:
         events.error = error
@@ -94,7 +97,7 @@ def read_events(body: bytes, now_ns: int) -> Events:
     return events
 
 
-def _read_event(events: Events, tree: Mapping[str, Any], now_ns: int) -> None:
+def _read_event(events: Events, tree: Mapping[str, Any], now_ns: int, limits: RecordLimits) -> None:
     number = events.count
     event = tree.get("event")
     if event is None:
@@ -113,7 +116,13 @@ def _read_event(events: Events, tree: Mapping[str, Any], now_ns: int) -> None:
         events.metrics += metrics
         if metrics:
             return
-    events.add(*encode_event(event, fields, source, time_ns, now_ns))
+    resource, record = encode_event(event, fields, source, time_ns, now_ns)
+    try:
+        limits.check(time_ns or now_ns, record)
+    except BadInputError as error:
+        events.refused = events.refused or (number, str(error))
+    else:
+        events.add(resource, record)
 
 
 def _read_fields(fields: Any, number: int) -> dict[str, Value]:  # noqa: ANN401 - any JSON
@@ -242,10 +251,13 @@ def parse_time(value: Any) -> int | None:  # noqa: ANN401 - any JSON
         found = _SECONDS.fullmatch(value.strip())
         if found is None:
             return time_of(value)
-        return int(found[1]) * 1_000_000_000 + int((found[2] or "0").ljust(9, "0"))
+        time_ns = int(found[1]) * 1_000_000_000 + int((found[2] or "0").ljust(9, "0"))
+        return max(time_ns, FIRST_NS)
     if isinstance(value, float) and 0 <= value < 1e10:
         # A double of today's seconds is good to a quarter of a microsecond.
-        return round(value * 1e6) * 1000
+        return max(round(value * 1e6) * 1000, FIRST_NS)
+    if value == 0 and not isinstance(value, bool):
+        return FIRST_NS
     return time_of(value)
 
 

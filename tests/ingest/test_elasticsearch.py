@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obsd.config import Config
+from obsd.config.tree import StorageConfig
 from obsd.ingest.elasticsearch_bulk import Target, read_bulk
 from obsd.ingest.elasticsearch_filter import EVERYTHING, FilterPath, matches_name
 from obsd.ingest.elasticsearch_ids import RecentIds
@@ -139,6 +141,25 @@ async def test_times_as_documents_have_them(app, store, fields, time_ns) -> None
     else:
         assert record.time_ns == time_ns
         assert "@timestamp" not in record.attributes
+
+
+@pytest.mark.parametrize("time", ["1970-01-01", "1970-01-01T00:00:00.000Z", 0, 0.0])
+@pytest.mark.parametrize("retention_s", [None, 7 * 86_400.0])
+async def test_the_beginning_of_1970_is_a_time(tmp_path, store, time, retention_s) -> None:
+    config = Config(storage=StorageConfig(log_retention_s=retention_s))
+    clock = ManualClock(NOW_NS // 1_000_000)
+    body = lines({"index": {"_index": "t"}}, {"msg": "m", "@timestamp": time})
+    async with running_app(
+        tmp_path, open_logs=lambda _: store, clock=clock, config=config
+    ) as running:
+        [item] = (await bulk(running, body))["items"]
+    if retention_s is None:
+        assert item["index"]["status"] == 201
+        assert [record.time_ns for record in store.records] == [1]  # 0 is no time.
+    else:
+        assert item["index"]["status"] == 400
+        assert "older than" in item["index"]["error"]["reason"]
+        assert store.records == []
 
 
 async def test_a_document_without_a_message_is_its_json(app, store) -> None:

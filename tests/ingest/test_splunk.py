@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 import json
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from obsd.api import keys
 from obsd.api.auth import Authenticator
 from obsd.api.state import Phase
 from obsd.ingest.json_stream import iter_objects
+from obsd.ingest.record_limits import RecordLimits
 from obsd.ingest.splunk_acks import Acks
 from obsd.ingest.splunk_events import metric_name, parse_time, read_events, read_lines
 from obsd.logindex.engine import LogEngine
@@ -35,6 +37,7 @@ ACK = "/services/collector/ack"
 HEALTH = "/services/collector/health"
 CHANNEL = "0aeeac95-ac74-4aa9-b30d-6c4c0ac581ba"
 NOW_MS = 1_800_000_000_123
+ANY = RecordLimits()
 SUCCESS = {"text": "Success", "code": 0}
 
 
@@ -62,7 +65,8 @@ async def indexed_app(tmp_path):
 
 
 async def send(app: RunningApp, *events: Any, path: str = EVENT, **options: Any) -> Any:
-    answer = await app.post(path, "".join(json.dumps(each) for each in events).encode(), **options)
+    body = "".join(json.dumps(each) for each in events).encode()
+    answer = await app.post(path, io.BytesIO(body), **options)
     return answer.status, json.loads(answer.body)
 
 
@@ -264,14 +268,38 @@ async def test_overload_is_busy_and_what_comes_again_is_stored(app, store) -> No
     assert (await send(app, {"event": "one"}))[0] == 200
 
 
-async def test_what_is_too_old_alone_is_refused_and_beside_others_left_out(app, store) -> None:
-    store.too_old_ns = 1_700_000_000 * 10**9
-    old = {"event": "old", "time": 1_600_000_000}
-    status, answer = await send(app, old)
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        ({"event": "old", "time": 1_600_000_000}, "older than the log retention"),
+        ({"event": "oldest", "time": 0}, "older than the log retention"),
+        ({"event": "ahead", "time": NOW_MS / 1000 + 700}, "too far in the future"),
+        ({"event": "x" * ((1 << 20) + 1)}, "the message is larger than"),
+        ({"event": {"message": "m", "big": "x" * (64 << 10)}}, "the fields are larger than"),
+    ],
+    ids=["old", "oldest", "ahead", "large", "wide"],
+)
+async def test_an_event_that_cannot_be_kept_is_named_and_the_others_are_stored(
+    app, store, event, why
+) -> None:
+    status, answer = await send(app, event)
     assert (status, answer["code"], answer["invalid-event-number"]) == (400, 6, 0)
-    assert "too old" in answer["text"]
-    assert await send(app, old, {"event": "new"}) == (200, SUCCESS)
-    assert [record.body for record in store.records] == ["new"]
+    assert why in answer["text"]
+    assert store.records == []
+    status, answer = await send(app, {"event": "before"}, event, {"event": "after"}, event)
+    assert (status, answer["code"], answer["invalid-event-number"]) == (400, 6, 1)
+    assert [record.body for record in store.records] == ["before", "after"]
+    # What is malformed ends the request; the first of both is named.
+    status, answer = await send(app, {"event": "more"}, event, {"event": ""}, {"event": "last"})
+    assert (status, answer["code"], answer["invalid-event-number"]) == (400, 6, 1)
+    assert [record.body for record in store.records] == ["before", "after", "more"]
+
+
+async def test_lines_of_a_time_that_is_too_old_are_refused(app, store) -> None:
+    store.too_old_ns = 1_700_000_000 * 10**9
+    answer = await app.post(f"{RAW}?time=1600000000", b"one\ntwo\n")
+    assert (answer.status, answer.json["code"], answer.json["invalid-event-number"]) == (400, 6, 0)
+    assert "too old" in answer.json["text"]
 
 
 async def test_metrics_become_gauges(app, store) -> None:
@@ -381,7 +409,7 @@ def test_arbitrary_bytes_are_objects_or_an_error(body: bytes) -> None:
 def test_deep_nesting_is_an_error() -> None:
     for depth in (40, 900, 100_000):
         body = b'{"event":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
-        events = read_events(body, 1)
+        events = read_events(body, 1, ANY)
         assert events.error is not None
         assert events.error.code.number == 6
 
@@ -403,7 +431,7 @@ events = st.fixed_dictionaries(
 
 @given(st.lists(events | json_values, max_size=4))
 def test_any_events_are_stored_up_to_the_first_wrong_one(sent: list[Any]) -> None:
-    found = read_events(b"".join(msgspec.json.encode(each) for each in sent), 1)
+    found = read_events(b"".join(msgspec.json.encode(each) for each in sent), 1, ANY)
     assert len(decode(found.encode())) + len(found.metrics) >= found.count
     if found.error is None:
         return
@@ -415,7 +443,7 @@ def test_many_small_events_are_too_much_before_they_fill_the_memory(monkeypatch)
     metric = b'{"event":"metric","fields":{"metric_name:a":1}}'
     for body in (b'{"event":1}' * 10_000, metric * 4_000):
         with pytest.raises(TooLargeError):
-            read_events(body, 1)
+            read_events(body, 1, ANY)
     with pytest.raises(TooLargeError):
         read_lines(b"a\n" * 10_000, {}, 1, 1)
 
