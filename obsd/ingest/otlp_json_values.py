@@ -28,11 +28,13 @@ Json = Any
 
 
 def read_tree(body: bytes) -> dict[str, Json]:
-    """The object that a request is.
+    """The object that a request is; without a single byte an empty one, as in protobuf.
 
     Raises:
         UndecodableError: it is none.
     """
+    if not body:
+        return {}
     try:
         tree = msgspec.json.decode(body)
     except NOT_JSON as error:

@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 import zlib
 
@@ -102,9 +103,16 @@ async def test_codings(app, store, coding, compress) -> None:
     assert len(store.records) == 1
 
 
-@pytest.mark.parametrize(("headers", "body"), [(PROTOBUF, b""), (JSON, b"{}")])
+@pytest.mark.parametrize(("headers", "body"), [(PROTOBUF, b""), (JSON, b"{}"), (JSON, b"")])
 async def test_empty_request_is_a_success(app, headers, body) -> None:
     assert (await app.post("/v1/logs", body, headers=headers)).status == 200
+
+
+async def test_a_body_may_have_as_much_as_it_is_as_what_it_unpacks_to(app) -> None:
+    unknown_field = b"\x7a" + b"\x80\x80\x80\x18" + bytes(48 << 20)
+    for body, status in ((unknown_field, 200), (bytes((64 << 20) + 1), 413)):
+        answer = await app.post("/v1/logs", io.BytesIO(body), headers=PROTOBUF)
+        assert answer.status == status
 
 
 async def test_rejected_records_are_a_partial_success(app, store) -> None:
