@@ -29,6 +29,7 @@ from aiohttp import web
 from obsd import __version__
 from obsd.api.auth import open_authenticator
 from obsd.api.edge import Edge
+from obsd.api.mounts import APIS
 from obsd.api.server import Services, build_app, serving_runner
 from obsd.api.state import Phase, ServerState
 from obsd.config import Config
@@ -171,10 +172,12 @@ class HttpListener:
 
     Attributes:
         prefix: what its paths have before them on the main listener.
+        name: of the receiver.
     """
 
     socket: socket.socket
     prefix: str
+    name: str
 
 
 def listen_more(config: Config) -> list[HttpListener]:
@@ -184,7 +187,7 @@ def listen_more(config: Config) -> list[HttpListener]:
         if not info.is_http or address is None:
             continue
         try:
-            listeners.append(HttpListener(listen(address), info.prefix))
+            listeners.append(HttpListener(listen(address), info.prefix, info.name))
         except StartError as error:
             report_left_out(info.name, address, str(error).partition(";")[0])
     return listeners
@@ -308,7 +311,9 @@ class Server:
         self._collection = self_monitoring
         self._authenticator = authenticator
         application, edge = build_app(config, services)
-        prefixes = {more.socket.getsockname()[1]: more.prefix for more in self._more if more.prefix}
+        more = {more.socket.getsockname()[1]: more for more in self._more}
+        prefixes = {port: each.prefix for port, each in more.items() if each.prefix}
+        edge.apis = {port: APIS[each.name] for port, each in more.items() if each.name in APIS}
         runner = await serving_runner(application, edge, prefixes=prefixes)
         for listener in (self._listener, *(more.socket for more in self._more)):
             await web.SockSite(runner, listener, backlog=BACKLOG).start()

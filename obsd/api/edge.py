@@ -18,7 +18,7 @@ from obsd.api.access_log import SparseLog, log_request
 from obsd.api.auth import OPEN_PATHS, Authenticator
 from obsd.api.cors import Cors
 from obsd.api.errors import ErrorRenderers
-from obsd.api.mounts import mounted
+from obsd.api.mounts import mounted, of_listener
 from obsd.api.prometheus_routes import PREFIXES, WRITE_PATHS
 from obsd.api.response_compression import compress_response
 from obsd.api.state import Phase, ServerState
@@ -54,6 +54,8 @@ class Edge:
         self._renderers = renderers
         self._telemetry = telemetry
         self._logs_requests = logs_requests
+        # By the port of a listener of one API alone: a path whose errors' form is that API's.
+        self.apis: Mapping[int, str] = {}
         self._refused_writes = SparseLog()
         self._in_flight = 0
         self._all_answered: asyncio.Event | None = None  # There once somebody waits for it.
@@ -80,7 +82,7 @@ class Edge:
 
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         start_s = time.perf_counter()
-        response: web.StreamResponse | None = self._cors.preflight(request)
+        response: web.StreamResponse | None = self._cors.preflight(request) or _options(request)
         if response is None:
             response = await self._answer(request, handler)
             await compress_response(request, response)
@@ -97,6 +99,8 @@ class Edge:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             self._admit(request)
+            if request.path == "/" and self._api_of(request) is not None:
+                raise web.HTTPNotFound  # obsd's own page is at its own port.
             return await handler(request)
         except asyncio.CancelledError:
             raise
@@ -104,7 +108,12 @@ class Edge:
             if request.writer.output_size > 0:
                 raise  # Part of an answer is out; only a broken connection can tell now.
             content_type = request.headers.get("Content-Type", "")
-            return self._renderers.render(request.path, error, content_type)
+            is_there = request.path != "/" and request.match_info.http_exception is None
+            path = None if is_there else self._api_of(request)
+            return self._renderers.render(path or request.path, error, content_type)
+
+    def _api_of(self, request: web.BaseRequest) -> str | None:
+        return of_listener(request, self.apis) if self.apis else None
 
     def _admit(self, request: web.BaseRequest) -> None:
         """Refuse what may not be served, or not now."""
@@ -134,6 +143,16 @@ class Edge:
         if response.status >= 400 and self._logs_requests:
             self._refused_writes.log_request(request, response, seconds)
         return response
+
+
+def _options(request: web.Request) -> web.Response | None:
+    """The answer to OPTIONS that is no preflight, where there is no other; else None."""
+    if request.method != "OPTIONS":
+        return None
+    error = request.match_info.http_exception
+    if not isinstance(error, web.HTTPMethodNotAllowed):
+        return None
+    return web.Response(status=204, headers={"Allow": ", ".join(sorted(error.allowed_methods))})
 
 
 def _refuse(phase: Phase) -> None:

@@ -14,6 +14,9 @@ LOKI_VERSION: Final = "3.4.0"
 """Whose features these are. Grafana turns its own on by it; obsd's version is the revision."""
 
 
+_YAML: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
+
+
 async def build_info(_request: web.Request) -> web.Response:
     """`GET …/status/buildinfo`: which features a client may count on."""
     body = msgspec.json.encode(
@@ -29,9 +32,13 @@ async def build_info(_request: web.Request) -> web.Response:
     return web.Response(body=body, content_type="application/json")
 
 
-async def rules(_request: web.Request) -> web.Response:
-    """`GET …/rules`: groups of rules by namespace, as YAML; there are none."""
-    return web.Response(text="{}\n", content_type="application/yaml")
+async def rules(request: web.Request) -> web.Response:
+    """`GET …/rules`: groups of rules by namespace, as YAML or JSON; there are none."""
+    accept = request.headers.get("Accept", "").split(",")
+    wanted = {each.partition(";")[0].strip().lower() for each in accept}
+    is_json = "application/json" in wanted and not wanted & _YAML
+    media_type = "application/json" if is_json else "application/yaml"
+    return web.Response(text="{}\n", content_type=media_type)
 
 
 def routes() -> list[web.RouteDef]:

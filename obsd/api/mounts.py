@@ -12,16 +12,30 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
+APIS: Final = {
+    "otlp-http": "/v1/logs",
+    "loki": "/loki/api/v1/push",
+    "elasticsearch": "/es/_bulk",
+    "splunk": "/services/collector",
+}
+"""By receiver, one of its paths on the main listener: what its own listener does not have is told
+in the form of that path's errors."""
+
 # Probes of obsd itself are the same on every listener.
 _OWN_PREFIX: Final = "/-/"
 
 
 def mounted(request: web.Request, prefixes: Mapping[int, str]) -> web.Request:
     """The request as the main listener would have it; `prefixes` are by the listener's port."""
-    transport = request.transport
-    if transport is None or request.path.startswith(_OWN_PREFIX):
+    if request.path.startswith(_OWN_PREFIX):
         return request
-    prefix = prefixes.get(transport.get_extra_info("sockname")[1])
+    prefix = of_listener(request, prefixes)
     if prefix is None:
         return request
     return request.clone(rel_url=URL(prefix + request.path_qs, encoded=True))
+
+
+def of_listener(request: web.BaseRequest, by_port: Mapping[int, str]) -> str | None:
+    """What is there for the listener that a request came to."""
+    transport = request.transport
+    return by_port.get(transport.get_extra_info("sockname")[1]) if transport is not None else None

@@ -325,6 +325,11 @@ async def test_a_browser_may_ask(app: RunningApp) -> None:
         headers={"Origin": origin, "Access-Control-Request-Method": "GET"},
     )
     assert preflight.status == 204
+    bare = await app.request("OPTIONS", f"{API}/query_range", headers={"Origin": origin})
+    assert (bare.status, bare.body) == (204, b"")
+    assert bare.headers["Access-Control-Allow-Origin"] == origin
+    assert "GET" in bare.headers["Allow"]
+    assert (await app.request("OPTIONS", f"{API}/nothing")).status == 404
     answer = await app.get(f"{API}/labels", headers={"Origin": origin})
     assert answer.headers["Access-Control-Allow-Origin"] == origin
 
@@ -402,6 +407,9 @@ async def test_the_server_says_what_it_is(empty: RunningApp) -> None:
     rules = await empty.get(f"{API}/rules")
     assert rules.headers["Content-Type"].startswith("application/yaml")
     assert rules.text == "{}\n"
+    rules = await empty.get(f"{API}/rules", headers={"Accept": "application/json, */*"})
+    assert rules.headers["Content-Type"].startswith("application/json")
+    assert rules.json == {}
 
 
 async def test_all_counts_agree(app: RunningApp) -> None:

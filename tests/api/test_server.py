@@ -93,6 +93,7 @@ async def serve(handlers: Handlers, directory, *, token: str | None = None):
         projects=None,
         metrics=None,
         logs=None,
+        traces=None,
         errors=None,
         log_metrics=None,
         arrivals=None,
