@@ -251,7 +251,7 @@ def encode_write_request(
     labels: list[list[tuple[str, str]]], timestamps_ms: _Ints, values: _Floats
 ) -> bytes: ...
 
-_LogLimits = tuple[int, int, int, int, int]
+_LogLimits = tuple[int, int, int, int, int, int]
 _LogPredicate = tuple[object, ...]
 
 @final

@@ -16,7 +16,7 @@ from obsd.ingest.record_hints import SERVICE_NAMES, find_level, find_span, find_
 from obsd.ingest.record_limits import MAX_DEPTH, RecordLimits, check_depth
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
-from obsd.services.log_encoding import log_record, resource
+from obsd.services.log_encoding import bounded, log_record, resource
 
 TIME_FIELDS: Final = ("@timestamp", "timestamp", "time")
 MESSAGE_FIELDS: Final = ("message", "log", "msg")
@@ -68,7 +68,7 @@ def encode_document(
         body=msgspec.json.encode(document).decode() if body is None else body,
         severity_number=number,
         severity_text=text,
-        attributes=fields,
+        attributes=bounded(fields, "_id"),
         trace_id=trace_id,
         span_id=span_id,
     )

@@ -13,7 +13,14 @@ from obsd.ingest.fluent_messages import LOGS, Event, ForwardMessage, OversizedEv
 from obsd.ingest.record_hints import SERVICE_NAMES, find_level, find_span, find_text, find_trace
 from obsd.model.errors import BadInputError, TooLargeError
 from obsd.model.log_record import Value
-from obsd.services.log_encoding import RecordGroup, RequestMemory, log_record, request, resource
+from obsd.services.log_encoding import (
+    RecordGroup,
+    RequestMemory,
+    bounded,
+    log_record,
+    request,
+    resource,
+)
 
 TAG: Final = "fluent_tag"
 MESSAGE_FIELDS: Final = ("log", "message", "msg")
@@ -160,7 +167,7 @@ def encode_event(event: Event, tag: str, now_ns: int) -> tuple[bytes, bytes]:
         body=body,
         severity_number=number,
         severity_text=severity,
-        attributes=fields,
+        attributes=bounded(fields, TAG),
         trace_id=trace_id,
         span_id=span_id,
     )

@@ -33,7 +33,7 @@ from obsd.ingest.record_hints import (
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
 from obsd.model.rfc3339 import parse_rfc3339_ns
-from obsd.services.log_encoding import RecordGroup, RequestMemory, log_record, resource
+from obsd.services.log_encoding import RecordGroup, RequestMemory, bounded, log_record, resource
 from obsd.services.log_encoding import request as encode_request
 
 PATHS: Final = ("/ingest/jsonline", "/insert/jsonline", "/api/v1/import/jsonlines")
@@ -195,7 +195,7 @@ def encode_object(item: Any, hints: Hints, now_ns: int) -> tuple[bytes, bytes]: 
         body=body,
         severity_number=number,
         severity_text=text,
-        attributes=fields,
+        attributes=bounded(fields),
         trace_id=trace_id,
         span_id=span_id,
     )

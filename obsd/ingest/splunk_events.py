@@ -23,7 +23,7 @@ from obsd.ingest.record_limits import MAX_DEPTH, RecordLimits, check_depth
 from obsd.ingest.splunk_answers import Code
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
-from obsd.services.log_encoding import RecordGroup, RequestMemory, log_record, resource
+from obsd.services.log_encoding import RecordGroup, RequestMemory, bounded, log_record, resource
 from obsd.services.log_encoding import request as encode_request
 from obsd.services.metric_encoding import Metric
 
@@ -192,7 +192,7 @@ def encode_event(
         body=body,
         severity_number=number,
         severity_text=text,
-        attributes=attributes,
+        attributes=bounded(attributes),
         trace_id=trace_id,
         span_id=span_id,
     )

@@ -11,7 +11,14 @@ from typing import Final, NamedTuple
 
 from obsd.ingest.syslog_message import FACILITIES, SEVERITIES, SyslogMessage, parse_syslog
 from obsd.model.rfc3339 import format_rfc3339_ns
-from obsd.services.log_encoding import RecordGroup, key_values, request, resource
+from obsd.services.log_encoding import (
+    MAX_ATTRIBUTES,
+    RecordGroup,
+    bounded,
+    key_values,
+    request,
+    resource,
+)
 from obsd.services.protobuf import bytes_field, varint
 
 SEVERITY_NUMBERS: Final = (20, 19, 18, 17, 13, 10, 9, 5)
@@ -27,6 +34,7 @@ _SEVERITIES: Final = tuple(
     for number, text in zip(SEVERITY_NUMBERS, SEVERITIES, strict=True)
 )
 _LENGTHS: Final = tuple(varint(length) for length in range(1024))
+_MAX_DATA: Final = MAX_ATTRIBUTES - 3  # There are the ids, and a time that is not believed, too.
 _pack_time: Final = struct.Struct("<Q").pack
 
 
@@ -87,7 +95,7 @@ class SyslogEncoder:
         time_ns = message.time_ns
         attributes = _attributes(message.procid, message.msgid)
         if message.data:
-            attributes += key_values(message.data, 6)
+            attributes += key_values(bounded(message.data, limit=_MAX_DATA), 6)
         if time_ns is None:
             time_ns = at_ns
         elif not self._is_plausible(time_ns, at_ns):

@@ -198,7 +198,7 @@ class LogEngine(LogReader):
         batch: _native.LogBatch,
         size_bytes: int,
         packed: bytes,
-        limits: tuple[int, int, int, int, int],
+        limits: tuple[int, int, int, int, int, int],
         dropped: Sequence[int],
         on_durable: OnDurable,
     ) -> None:
@@ -221,7 +221,7 @@ class LogEngine(LogReader):
             tail.add(batch, first_row, size_bytes)
         self._accepted += batch.records
 
-    def _limits(self, now_ms: int) -> tuple[int, int, int, int, int]:
+    def _limits(self, now_ms: int) -> tuple[int, int, int, int, int, int]:
         options = self._options
         return (
             now_ms * MS_NS,
@@ -229,6 +229,7 @@ class LogEngine(LogReader):
             min((now_ms + options.max_future_ms) * MS_NS, FOREVER_NS),
             options.max_body_bytes,
             options.max_metadata_bytes,
+            options.max_attributes,
         )
 
     def _replay_record(self, payload: bytes) -> int:

@@ -17,6 +17,7 @@ class LogOptions:
         max_future_ms: how far ahead of now a record may be.
         max_body_bytes: of one record's body.
         max_metadata_bytes: of one record's attributes, ids and severity text together.
+        max_attributes: of one record, apart from its resource's and its scope's.
         flush_records: a memtable with this many records is due for a flush. Replay after a crash
             reads that many again, so this bounds the time to ready.
         flush_bytes: a memtable of this size is due for a flush.
@@ -35,6 +36,7 @@ class LogOptions:
     max_future_ms: int = 600_000
     max_body_bytes: int = 1 << 20
     max_metadata_bytes: int = 64 << 10
+    max_attributes: int = 128
     flush_records: int = 500_000
     flush_bytes: int = 128 << 20
     flush_wal_bytes: int = 512 << 20

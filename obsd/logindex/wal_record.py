@@ -13,7 +13,10 @@ MAGIC: Final = b"OBSDLOG1"
 _CONTEXT = struct.Struct("<BQqqqqIII")
 _OTLP: Final = 1
 _WITHOUT: Final = 2
+_COUNTED: Final = 3
+_COUNTED_WITHOUT: Final = 4
 _COUNT = struct.Struct("<I")
+_MAX_COUNT: Final = (1 << 32) - 1
 
 MAX_PACKED_TO: Final = 1 << 30
 """A body that claims to decompress to more is damaged."""
@@ -29,6 +32,7 @@ class WalRecord:
         now_ns: when it came.
         min_ns, max_ns: the times that were acceptable then.
         max_body_bytes: the limit of a record's body then; `max_metadata_bytes` of its attributes.
+        max_attributes: how many it could have then; kinds 1 and 2 had no such limit.
         size_bytes: of the request.
         packed: the request, compressed with zstd.
         dropped: the places, ascending, of records that were acceptable but there already; these
@@ -42,12 +46,13 @@ class WalRecord:
     max_ns: int
     max_body_bytes: int
     max_metadata_bytes: int
+    max_attributes: int
     size_bytes: int
     packed: bytes
     dropped: Sequence[int] = ()
 
     @property
-    def limits(self) -> tuple[int, int, int, int, int]:
+    def limits(self) -> tuple[int, int, int, int, int, int]:
         """What decides which of its records are taken."""
         return (
             self.now_ns,
@@ -55,12 +60,13 @@ class WalRecord:
             self.max_ns,
             self.max_body_bytes,
             self.max_metadata_bytes,
+            self.max_attributes,
         )
 
     def encode(self) -> tuple[bytes, bytes]:
         """The record's payload, in two pieces."""
         context = _CONTEXT.pack(
-            _WITHOUT if self.dropped else _OTLP,
+            _COUNTED_WITHOUT if self.dropped else _COUNTED,
             self.sequence,
             self.first_row,
             self.now_ns,
@@ -70,6 +76,7 @@ class WalRecord:
             self.max_metadata_bytes,
             self.size_bytes,
         )
+        context += _COUNT.pack(min(self.max_attributes, _MAX_COUNT))
         if self.dropped:
             count = len(self.dropped)
             context += _COUNT.pack(count) + struct.pack(f"<{count}I", *self.dropped)
@@ -85,14 +92,16 @@ class WalRecord:
         if len(payload) < _CONTEXT.size:
             raise CorruptDataError("WAL record", f"{len(payload)} bytes are too few")
         kind, *context, size_bytes = _CONTEXT.unpack_from(payload)
-        if kind not in (_OTLP, _WITHOUT):
+        if kind not in (_OTLP, _WITHOUT, _COUNTED, _COUNTED_WITHOUT):
             raise CorruptDataError("WAL record", f"unknown kind {kind}")
         if size_bytes > MAX_PACKED_TO:
             raise CorruptDataError("WAL record", f"{size_bytes} bytes are too many")
         dropped: tuple[int, ...] = ()
-        packed_at = _CONTEXT.size
-        if kind == _WITHOUT:
-            dropped, packed_at = _dropped(payload)
+        packed_at, max_attributes = _CONTEXT.size, _MAX_COUNT
+        if kind in (_COUNTED, _COUNTED_WITHOUT):
+            max_attributes, packed_at = _number(payload, packed_at)
+        if kind in (_WITHOUT, _COUNTED_WITHOUT):
+            dropped, packed_at = _dropped(payload, packed_at)
         sequence, first_row, now_ns, min_ns, max_ns, max_body_bytes, max_metadata_bytes = context
         return WalRecord(
             sequence,
@@ -102,18 +111,24 @@ class WalRecord:
             max_ns,
             max_body_bytes,
             max_metadata_bytes,
+            max_attributes,
             size_bytes,
             payload[packed_at:],
             dropped,
         )
 
 
-def _dropped(payload: bytes) -> tuple[tuple[int, ...], int]:
-    """The places that are left out, and where they end."""
-    at = _CONTEXT.size + _COUNT.size
-    if len(payload) < at:
+def _number(payload: bytes, at: int) -> tuple[int, int]:
+    """The number there, and where it ends."""
+    if len(payload) < at + _COUNT.size:
         raise CorruptDataError("WAL record", f"{len(payload)} bytes are too few")
-    (count,) = _COUNT.unpack_from(payload, _CONTEXT.size)
+    (number,) = _COUNT.unpack_from(payload, at)
+    return number, at + _COUNT.size
+
+
+def _dropped(payload: bytes, at: int) -> tuple[tuple[int, ...], int]:
+    """The places that are left out, and where they end."""
+    count, at = _number(payload, at)
     if not count or len(payload) < at + 4 * count:
         raise CorruptDataError("WAL record", f"{count} places do not fit")
     return struct.unpack_from(f"<{count}I", payload, at), at + 4 * count

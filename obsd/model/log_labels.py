@@ -9,7 +9,8 @@ the resource says where a record comes from, so some of its attributes are the s
 - `service_name` is always there.
 
 Everything else is structured metadata: the resource's other attributes, the record's own, its ids,
-its severity, and its level as `level` and `detected_level`. A name that is a label's, too, ends in
+its severity, its level as `level` and `detected_level`, and of its details what `DETAILS` has and
+the attributes of its scope. A name that is a label's, too, ends in
 `_extracted` there, as in Loki; the level and the severity, which nobody sent under these names,
 give way instead.
 
@@ -57,6 +58,17 @@ INDEX_ATTRIBUTES: Final = frozenset(
         "k8s.job.name",
     }
 )
+
+DETAILS: Final = {
+    "scope.name": "scope_name",
+    "scope.version": "scope_version",
+    "event_name": "event_name",
+    "flags": "flags",
+    "dropped_attributes": "dropped_attributes_count",
+    "scope.dropped_attributes": "scope_dropped_attributes_count",
+    "resource.dropped_attributes": "resource_dropped_attributes_count",
+}
+"""What a record's details are called as metadata."""
 
 _INVALID: Final = re.compile(r"[^a-zA-Z0-9_]")
 _CACHED_NAMES: Final = 65_536
@@ -111,6 +123,13 @@ def structured_metadata(record: LogRecord, labels: Mapping[str, str]) -> dict[st
     for key, value in record.resource.items():
         # The service is a label, whatever it is called.
         if not _is_label(key, value) and key != "service.name":
+            add(label_name(key), text_of(value))
+    for key, name in DETAILS.items():
+        if key in record.details:
+            add(name, text_of(record.details[key]))
+    scope = record.details.get("scope")
+    if isinstance(scope, dict):
+        for key, value in scope.items():
             add(label_name(key), text_of(value))
     return dict(sorted(found.items()))
 

@@ -20,11 +20,12 @@ fields are the record's own:
 - `body`: is its text, whatever it holds; that of a map or a list is its compact JSON.
 - `level`: only as `Equals` with one of `LEVELS`, or as `Exists`: see `obsd.model.severity`.
 - `service`, `trace_id` and `span_id` (lower-case hexadecimal digits); absent where empty.
+- `severity_text` and `severity_number`: as they were sent; absent where empty or 0.
 - `time`: only in `Compare`, `Range`, with nanoseconds since 1970, or as `Exists` (always so).
 
 - `label:NAME` is the label of the stream (see `obsd.model.log_labels`) of that name, but for
   `service_name`, which is `service`; `metadata:NAME` is the attribute, of the record or else of its
-  resource, that is structured metadata of that name, or the id of that name.
+  resource or of the details, that is structured metadata of that name, or the id of that name.
 
 Another name is looked up in the attributes, then the details, then the resource; `body.NAME` in a
 body that is a map. In each, the whole name is tried as a key, then its dots as a path into maps.

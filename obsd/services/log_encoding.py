@@ -20,6 +20,10 @@ _MIN_INT64: Final = -(1 << 63)
 _MAX_INT64: Final = (1 << 63) - 1
 
 MAX_REQUEST_MEMORY_BYTES: Final = 256 << 20
+MAX_ATTRIBUTES: Final = 128
+"""Of one record, as the log engine takes them."""
+OTHER_FIELDS: Final = "other_fields"
+"""The attribute that has those of a document's fields which would be too many."""
 
 # A field's key: its number and its wire type.
 _TIME: Final = varint(1 << 3 | 1)
@@ -99,6 +103,26 @@ def key_values(attributes: Mapping[str, Value], number: int) -> bytes:
 def resource(attributes: Mapping[str, Value]) -> bytes:
     """A `Resource`."""
     return key_values(attributes, 1)
+
+
+def bounded(
+    fields: Mapping[str, Value], first: str = "", limit: int = MAX_ATTRIBUTES
+) -> Mapping[str, Value]:
+    """A document's fields as attributes: of too many the last ones are in a map together.
+
+    The field `first` is never among these.
+    """
+    if len(fields) <= limit:
+        return fields
+    kept: dict[str, Value] = {first: fields[first]} if first in fields else {}
+    others: dict[str, Value] = {}
+    for name, value in fields.items():
+        if name == first:
+            continue
+        is_kept = len(kept) < limit - 1 and name != OTHER_FIELDS
+        (kept if is_kept else others)[name] = value
+    kept[OTHER_FIELDS] = others
+    return kept
 
 
 def log_record(

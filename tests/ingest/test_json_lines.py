@@ -62,6 +62,17 @@ def test_fields_are_found_and_the_rest_keeps_its_types() -> None:
     assert [type(record.attributes[k]) for k in ("n", "f", "ok")] == [int, float, bool]
 
 
+def test_of_too_many_fields_the_last_are_one_attribute() -> None:
+    line = {"message": "wide", "level": "error", **{f"f{n}": n for n in range(128)}}
+    [record], _ = records_of(json.dumps(line).encode())
+    assert record.attributes == {f"f{n}": n for n in range(128)}
+    [record], _ = records_of(json.dumps({**line, "other_fields": 5, "last": "x"}).encode())
+    assert (record.body, record.severity_text) == ("wide", "error")
+    assert len(record.attributes) == 128
+    assert record.attributes["f126"] == 126
+    assert record.attributes["other_fields"] == {"f127": 127, "other_fields": 5, "last": "x"}
+
+
 def test_what_is_not_what_its_name_says_stays_an_attribute() -> None:
     line = {"time": "soon", "msg": {"a": 1}, "level": "loud", "trace_id": "7", "service": 5}
     [record], _ = records_of(json.dumps(line).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from obsd.logindex.engine import LogEngine
 from obsd.logindex.options import LogOptions
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
-from obsd.model.log_predicate import Compare, Equals, Everything, Exists, Predicate
+from obsd.model.log_labels import stream_labels, structured_metadata
+from obsd.model.log_predicate import Compare, Equals, Everything, Exists, Not, Predicate
 from obsd.model.log_record import Value
 from tests.logindex.otlp_requests import NOW_MS, NOW_NS, set_value, write_body
 
@@ -107,6 +109,83 @@ def test_a_scope_that_is_too_large_is_refused(tmp_path: Path) -> None:
     engine = LogEngine.open(tmp_path / "small", options, ManualClock(NOW_MS))
     outcome = write_body(engine, body())
     assert (outcome.accepted, outcome.rejected) == (1, {"metadata_too_large": 5})
+    engine.close()
+
+
+def test_a_record_with_too_many_attributes_is_refused_by_itself(tmp_path: Path) -> None:
+    message = ExportLogsServiceRequest()
+    records = message.resource_logs.add().scope_logs.add().log_records
+    for count in (128, 129, 1):
+        record = records.add(time_unix_nano=NOW_NS)
+        record.body.string_value = f"{count} attributes"
+        for n in range(count):
+            set_value(record.attributes.add(key=f"a{n}").value, n)
+    engine = LogEngine.open(tmp_path / "many", LogOptions(), ManualClock(NOW_MS))
+    outcome = write_body(engine, message.SerializeToString())
+    assert (outcome.accepted, outcome.rejected) == (2, {"too_many_attributes": 1})
+    assert outcome.messages == ["a record has more attributes than the limit of 128"]
+    # What a crash leaves in the WAL is taken as it was, whatever the limit is now.
+    shutil.copytree(tmp_path / "many", tmp_path / "crashed")
+    engine.close()
+    options = LogOptions(max_attributes=2)
+    engine = LogEngine.open(tmp_path / "crashed", options, ManualClock(NOW_MS))
+    assert engine.stats().memtable_records == 2
+    assert search(engine, Everything()) == ["128 attributes", "1 attributes"]
+    engine.close()
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_details_are_structured_metadata(engine: LogEngine, flushed: bool) -> None:
+    if flushed:
+        engine.flush()
+    records, _ = engine.arrived(-1, 6, Everything(), QueryBudget())
+    lines = engine.scan(Everything(), *EVER, QueryBudget(), newest_first=False)
+    found = [metadata for batch in lines for metadata in batch.metadata]
+    assert found == [structured_metadata(each, stream_labels(each)) for each in records]
+    assert found[3] == {
+        "detected_level": "unknown",
+        "dropped_attributes_count": "7",
+        "event_name": "user.login",
+        "flags": "1",
+        "level": "unknown",
+        "lib": "net",
+        "resource_dropped_attributes_count": "3",
+        "scope_dropped_attributes_count": "2",
+        "scope_name": "Http.Server",
+        "scope_version": "1.2.3",
+        "tags": '["a",1]',
+    }
+    assert found[4]["flags"] == "own"
+    assert search(engine, Equals("metadata:event_name", "user.login")) == ["rich"]
+    assert len(search(engine, Equals("metadata:lib", "net"))) == 5
+    assert search(engine, Equals("metadata:flags", "own")) == ["plain again"]
+
+
+def test_the_severity_is_found_as_it_was_sent(tmp_path: Path) -> None:
+    message = ExportLogsServiceRequest()
+    records = message.resource_logs.add().scope_logs.add().log_records
+    for number, text in ((9, "Notice"), (17, "ERR"), (18, ""), (0, "Notice"), (0, "")):
+        record = records.add(time_unix_nano=NOW_NS, severity_text=text)
+        record.severity_number = number  # type: ignore[assignment]
+        record.body.string_value = f"{number} {text}"
+    engine = LogEngine.open(tmp_path / "levels", LogOptions(), ManualClock(NOW_MS))
+    write_body(engine, message.SerializeToString())
+    for flushed in (False, True):
+        if flushed:
+            engine.flush()
+        assert search(engine, Equals("severity_text", "notice")) == ["9 Notice", "0 Notice"]
+        assert search(engine, Equals("severity_number", "17")) == ["17 ERR"]
+        assert search(engine, Compare("severity_number", ">=", 17)) == ["17 ERR", "18 "]
+        assert search(engine, Not(Exists("severity_number"))) == ["0 Notice", "0 "]
+        counted = engine.count_over_time(
+            Everything(), NOW_NS, NOW_NS + 1, 1, ["severity_number"], QueryBudget()
+        )
+        assert {group: counts.tolist() for group, counts in counted} == {
+            ("9",): [1],
+            ("17",): [1],
+            ("18",): [1],
+            ("",): [2],
+        }
     engine.close()
 
 

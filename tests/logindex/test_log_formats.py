@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.logindex.otlp_requests import record, request
 
 FORMAT = Path(__file__).parents[2] / "docs" / "format"
 RELEASED = Path(__file__).parents[1] / "data" / "log-segment"
-LIMITS = (0, -(1 << 62), 1 << 62, 1 << 20, 1 << 16)
+LIMITS = (0, -(1 << 62), 1 << 62, 1 << 20, 1 << 16, 128)
 
 EXAMPLE = [record("job 7 done", 1_000_000_000, attributes={"n": 7})]
 IN_RELEASED = [
@@ -87,6 +88,17 @@ def test_any_bytes_are_a_wal_record_or_an_error(data: bytes) -> None:
     except CorruptDataError:
         return
     assert b"".join(found.encode()) == data
+
+
+def test_a_wal_record_of_earlier_versions_has_no_limit_of_attributes() -> None:
+    context = struct.pack("<QqqqqIII", 1, 5, 9, 0, 10, 20, 30, 4)
+    old = WalRecord.decode(b"\x01" + context + b"body")
+    assert (old.max_attributes, old.packed, old.dropped) == ((1 << 32) - 1, b"body", ())
+    old = WalRecord.decode(b"\x02" + context + struct.pack("<II", 1, 2) + b"body")
+    assert (old.max_attributes, old.packed, old.dropped) == ((1 << 32) - 1, b"body", (2,))
+    for dropped in ((), (0, 7)):
+        now = replace(old, max_attributes=128, dropped=dropped)
+        assert WalRecord.decode(b"".join(now.encode())) == now
 
 
 def test_the_documented_list_of_recent_records_is_what_is_written() -> None:

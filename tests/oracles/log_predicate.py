@@ -10,7 +10,7 @@ from typing import Any
 import re2
 
 from obsd.model import log_predicate as lp
-from obsd.model.log_labels import is_index_attribute, label_name
+from obsd.model.log_labels import DETAILS, is_index_attribute, label_name
 from obsd.model.log_record import LogRecord
 from obsd.model.severity import level_of
 
@@ -150,6 +150,8 @@ def found(record: LogRecord, field: str) -> Any:
             return level_of(record.severity_number, record.severity_text)
         case "service" | "trace_id" | "span_id":
             return getattr(record, field) or None
+        case "severity_text" | "severity_number":
+            return getattr(record, field) or None
         case "time":
             return record.time_ns
         case "body":
@@ -185,7 +187,15 @@ def _metadata(record: LogRecord, name: str) -> Any:
         if value is not None and label_name(key) == name:
             return value
     others = {k: v for k, v in record.resource.items() if k != "service.name"}
-    return _named(others, name, of_labels=False)
+    value = _named(others, name, of_labels=False)
+    for key, called in DETAILS.items():
+        if value is None and called == name:
+            value = record.details.get(key)
+    scope = record.details.get("scope")
+    for key, of_scope in (scope if isinstance(scope, dict) else {}).items():
+        if value is None and label_name(key) == name:
+            value = of_scope
+    return value
 
 
 def _lookup(fields: Any, name: str) -> Any:

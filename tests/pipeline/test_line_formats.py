@@ -295,3 +295,16 @@ def test_an_object_that_is_too_large_stays_whole() -> None:
     line = json.dumps({"level": "error", "msg": "x", "big": "y" * 60_000})
     record = parse(line)
     assert (record.body, record.severity_number, record.attributes) == (line, 17, {})
+
+
+def test_an_object_with_too_many_fields_gives_the_first_and_stays_whole() -> None:
+    wide = {f"f{n}": n for n in range(200)}
+    line = json.dumps({"level": "error", "msg": "x"} | wide)
+    record = parse(line, attributes={"own": True})
+    assert (record.body, record.severity_number) == (line, 17)
+    assert 100 < len(record.attributes) <= 128
+    assert {k: v for k, v in record.attributes.items() if k != "own"}.items() <= wide.items()
+    # A record that has its fill already keeps its own.
+    full = {f"own{n}": n for n in range(128)}
+    record = parse('{"level":"error","a":1,"b":2}', attributes=full)
+    assert (record.severity_number, record.attributes) == (17, full)

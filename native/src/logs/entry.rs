@@ -270,7 +270,7 @@ fn write_base64(bytes: &[u8], out: &mut String) {
 }
 
 /// RFC 3339 in UTC, with three, six or nine digits of a second: as few as say it all.
-fn write_time(time_ns: i64, out: &mut String) {
+pub fn write_time(time_ns: i64, out: &mut String) {
     const NS: i64 = 1_000_000_000;
     let (seconds, mut fraction) = (time_ns.div_euclid(NS), time_ns.rem_euclid(NS));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));

@@ -18,7 +18,11 @@ pub fn may_match(predicate: &Predicate, granule: &Granule) -> bool {
     match predicate {
         Predicate::And(of) => of.iter().all(|p| may_match(p, granule)),
         Predicate::Or(of) => of.iter().any(|p| may_match(p, granule)),
-        Predicate::Test(Field::Time | Field::Level, _) => true,
+        // Their tokens are not in the filter.
+        Predicate::Test(
+            Field::Time | Field::Level | Field::SeverityText | Field::SeverityNumber,
+            _,
+        ) => true,
         Predicate::Test(_, test) => has_tokens(test, granule),
         Predicate::Rows(first, last) => granule.last_row >= *first && granule.first_row <= *last,
         Predicate::Everything | Predicate::Not(_) | Predicate::Level(_) => true,
@@ -189,6 +193,10 @@ pub enum Step<'n> {
     Metadata(&'n str),
     /// An attribute under the name that it has as metadata.
     Sanitized(&'n str),
+    /// What a record has beside its attributes, under the name that it has as metadata.
+    Detail(&'n str),
+    /// A severity's number.
+    Number,
 }
 
 impl Step<'_> {
@@ -201,6 +209,10 @@ impl Step<'_> {
             (Self::Label(name), Value::Map(message)) => labels::label(message, name),
             (Self::Metadata(name), Value::Map(message)) => labels::metadata(message, name),
             (Self::Sanitized(name), Value::Map(message)) => labels::sanitized(message, name),
+            (Self::Detail(name), Value::Map(message)) => labels::detail(message, name),
+            (Self::Number, Value::Text([number, ..]) | Value::Bytes([number, ..])) => {
+                (*number > 0).then_some(Value::Int(i64::from(*number)))
+            }
             (Self::Service, Value::Map(message)) => {
                 let mut entries = super::value::map(message);
                 let service = entries.find(|(key, _)| *key == b"service.name")?.1;
@@ -223,6 +235,8 @@ pub fn sources<'v, 'n>(
         Field::Service => vec![(view.column(Kind::Resource)?, Step::Service)],
         Field::TraceId => vec![(view.column(Kind::TraceId)?, Step::Whole)],
         Field::SpanId => vec![(view.column(Kind::SpanId)?, Step::Whole)],
+        Field::SeverityText => vec![(view.column(Kind::SeverityText)?, Step::Whole)],
+        Field::SeverityNumber => vec![(view.column(Kind::Severity)?, Step::Number)],
         Field::InBody(path) => vec![(view.column(Kind::Body)?, Step::Path(path))],
         Field::Label(name) => vec![(view.column(Kind::Resource)?, Step::Label(name))],
         Field::Metadata(name) => {
@@ -239,6 +253,7 @@ pub fn sources<'v, 'n>(
             }
             found.push((view.column(Kind::Rest)?, Step::Sanitized(name)));
             found.push((view.column(Kind::Resource)?, Step::Metadata(name)));
+            found.push((view.column(Kind::Details)?, Step::Detail(name)));
             found
         }
         Field::Named(name) => {

@@ -1,6 +1,7 @@
 //! OTLP's `ExportLogsServiceRequest` to a batch of records, which stay where they are in its bytes.
 //! Source: opentelemetry/proto/logs/v1/logs.proto.
 
+use super::entry::write_time;
 use super::value::{MAX_DEPTH, Value, ValueError};
 use crate::wire::protobuf::{Fields, WireError, put_bytes};
 use std::ops::Range;
@@ -76,6 +77,8 @@ pub struct Limits {
     pub max_ns: i64,
     pub body_bytes: usize,
     pub metadata_bytes: usize,
+    /// Of its own, apart from its resource's and its scope's.
+    pub attributes: usize,
 }
 
 /// Why a record is refused.
@@ -85,6 +88,7 @@ pub enum Refusal {
     TooFarInFuture,
     BodyTooLarge,
     MetadataTooLarge,
+    TooManyAttributes,
     TooDeep,
 }
 
@@ -96,6 +100,7 @@ impl Refusal {
             Self::TooFarInFuture => "too_far_in_future",
             Self::BodyTooLarge => "body_too_large",
             Self::MetadataTooLarge => "metadata_too_large",
+            Self::TooManyAttributes => "too_many_attributes",
             Self::TooDeep => "too_deep",
         }
     }
@@ -103,12 +108,14 @@ impl Refusal {
     fn message(self, record: &Record, limits: &Limits) -> String {
         match self {
             Self::TooOld => format!(
-                "record of time {} ns is older than the retention keeps, {} ns",
-                record.time_ns, limits.min_ns
+                "record of time {} is older than the retention keeps, {}",
+                shown(record.time_ns),
+                shown(limits.min_ns)
             ),
             Self::TooFarInFuture => format!(
-                "record of time {} ns is later than accepted, {} ns",
-                record.time_ns, limits.max_ns
+                "record of time {} is later than accepted, {}",
+                shown(record.time_ns),
+                shown(limits.max_ns)
             ),
             Self::BodyTooLarge => {
                 format!("a record's body is larger than the limit of {} bytes", limits.body_bytes)
@@ -117,11 +124,21 @@ impl Refusal {
                 "a record's attributes are larger than the limit of {} bytes",
                 limits.metadata_bytes
             ),
+            Self::TooManyAttributes => {
+                format!("a record has more attributes than the limit of {}", limits.attributes)
+            }
             Self::TooDeep => {
                 format!("a record's values are nested deeper than the limit of {MAX_DEPTH}")
             }
         }
     }
+}
+
+/// A time as people read it.
+fn shown(time_ns: i64) -> String {
+    let mut out = String::new();
+    write_time(time_ns, &mut out);
+    out
 }
 
 /// The observed time with its key.
@@ -333,6 +350,8 @@ impl Batch {
         record.time_ns = if time == 0 { record.observed_ns } else { as_time(time) };
         if metadata_bytes > limits.metadata_bytes {
             refusal = Some(Refusal::MetadataTooLarge);
+        } else if self.attributes.len() - first > limits.attributes {
+            refusal = Some(Refusal::TooManyAttributes);
         } else if record.time_ns < limits.min_ns {
             refusal = Some(Refusal::TooOld);
         } else if record.time_ns > limits.max_ns {
@@ -494,8 +513,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits =
-        Limits { now_ns: 50, min_ns: 10, max_ns: 100, body_bytes: 20, metadata_bytes: 30 };
+    const LIMITS: Limits = Limits {
+        now_ns: 50,
+        min_ns: 10,
+        max_ns: 100,
+        body_bytes: 20,
+        metadata_bytes: 30,
+        attributes: 3,
+    };
 
     fn request(record: &[u8]) -> Vec<u8> {
         let (mut scope, mut resource, mut out) = (Vec::new(), Vec::new(), Vec::new());
@@ -521,7 +546,9 @@ mod tests {
         let times: Vec<_> = batch.records.iter().map(|r| r.time_ns).collect();
         assert_eq!(times, [20, 50]);
         assert_eq!(batch.refused, [(Refusal::TooOld, 1), (Refusal::TooFarInFuture, 1)]);
-        assert_eq!(batch.messages.len(), 2);
+        let late = "record of time 1970-01-01T00:00:00.000000101Z is later than accepted, \
+                    1970-01-01T00:00:00.000000100Z";
+        assert_eq!(batch.messages[1..], [late]);
     }
 
     fn identities(body: &[u8]) -> Vec<u64> {
@@ -556,6 +583,17 @@ mod tests {
         let batch = Batch::decode_without(&body, &LIMITS, &[0, 3]).expect("a request");
         let times: Vec<_> = batch.records.iter().map(|r| r.time_ns).collect();
         assert_eq!(times, [21, 22]);
+    }
+
+    #[test]
+    fn more_attributes_than_allowed_are_refused() {
+        let attributes = |count| [50, 0].repeat(count);
+        let mut body = request(&attributes(3));
+        body.extend(request(&attributes(4)));
+        let batch = Batch::decode(&body, &LIMITS).expect("a request");
+        assert_eq!(batch.records.len(), 1);
+        assert_eq!(batch.attributes.len(), 3);
+        assert_eq!(batch.refused, [(Refusal::TooManyAttributes, 1)]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Field {
     Service,
     TraceId,
     SpanId,
+    SeverityText,
+    SeverityNumber,
     Time,
     /// A path into bodies that are maps.
     InBody(String),
@@ -90,6 +92,8 @@ impl Field {
             "service" => Self::Service,
             "trace_id" => Self::TraceId,
             "span_id" => Self::SpanId,
+            "severity_text" => Self::SeverityText,
+            "severity_number" => Self::SeverityNumber,
             "time" => Self::Time,
             _ => match name.split_once([':', '.']) {
                 Some(("body", path)) if name.starts_with("body.") => Self::InBody(path.to_owned()),

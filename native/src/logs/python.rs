@@ -76,16 +76,16 @@ pub struct PyLogBatch {
     batch: Batch,
 }
 
-/// (now, oldest, newest, body bytes, metadata bytes) as Python gives it.
-type LimitsTuple = (i64, i64, i64, usize, usize);
+/// (now, oldest, newest, body bytes, metadata bytes, attributes) as Python gives it.
+type LimitsTuple = (i64, i64, i64, usize, usize, usize);
 
 fn decode(
     py: Python<'_>,
     body: Body,
-    (now_ns, min_ns, max_ns, body_bytes, metadata_bytes): LimitsTuple,
+    (now_ns, min_ns, max_ns, body_bytes, metadata_bytes, attributes): LimitsTuple,
     dropped: &[u32],
 ) -> PyResult<PyLogBatch> {
-    let limits = Limits { now_ns, min_ns, max_ns, body_bytes, metadata_bytes };
+    let limits = Limits { now_ns, min_ns, max_ns, body_bytes, metadata_bytes, attributes };
     let decoded = py.detach(|| Batch::decode_without(body.bytes(), &limits, dropped));
     let batch = decoded.map_err(|e| match e {
         DecodeError::TooManyParts => TooLargeError::new_err(e.to_string()),

@@ -18,7 +18,7 @@ import msgspec
 
 from obsd.durable.files import replace_file
 from obsd.model.errors import BadInputError, ObsdError
-from obsd.services.log_encoding import RecordGroup, log_record, resource
+from obsd.services.log_encoding import RecordGroup, bounded, log_record, resource
 from obsd.services.log_encoding import request as encode_request
 from obsd.services.receiver_telemetry import REFUSED, ReceiverCounts
 
@@ -95,7 +95,7 @@ def entry_record(entry: dict[str, Any]) -> tuple[dict[str, Value], bytes]:
         body=_text(entry.get("MESSAGE")),
         severity_number=_SEVERITY.get(priority, 0),
         severity_text=_WORDS.get(priority, ""),
-        attributes=attributes,
+        attributes=bounded(attributes),
     )
 
 

@@ -70,6 +70,37 @@ pub fn metadata<'v>(resource: &'v [u8], name: &str) -> Option<Value<'v>> {
     attributes(resource).find(|(k, v)| !v.is_null() && is(k, *v)).map(|(_, v)| v)
 }
 
+/// Details by their keys, and what they are called as metadata.
+const DETAILS: [(&[u8], &str); 7] = [
+    (b"scope.name", "scope_name"),
+    (b"scope.version", "scope_version"),
+    (b"event_name", "event_name"),
+    (b"flags", "flags"),
+    (b"dropped_attributes", "dropped_attributes_count"),
+    (b"scope.dropped_attributes", "scope_dropped_attributes_count"),
+    (b"resource.dropped_attributes", "resource_dropped_attributes_count"),
+];
+
+/// What of a record's details is metadata, with its names: the attributes of its scope, too.
+#[must_use]
+pub fn details(message: &[u8]) -> Vec<(Cow<'_, str>, Value<'_>)> {
+    let mut found: Vec<(Cow<'_, str>, Value<'_>)> = Vec::new();
+    for (key, name) in DETAILS {
+        found.extend(map(message).find(|(k, _)| *k == key).map(|(_, v)| (name.into(), v)));
+    }
+    if let Some((_, Value::Map(scope))) = map(message).find(|(key, _)| *key == b"scope") {
+        found.extend(attributes(scope));
+    }
+    found
+}
+
+/// What of a record's details is metadata under this name.
+#[must_use]
+pub fn detail<'v>(message: &'v [u8], name: &str) -> Option<Value<'v>> {
+    let is = |key: &str, value: Value<'_>| !value.is_null() && label_name(key) == name;
+    details(message).into_iter().find(|(k, v)| is(k, *v)).map(|(_, v)| v)
+}
+
 /// An attribute of a map under this name.
 #[must_use]
 pub fn sanitized<'v>(entries: &'v [u8], name: &str) -> Option<Value<'v>> {

@@ -5,7 +5,7 @@ use super::super::granule::{Corrupt, Kind, View};
 use super::super::levels::LEVELS;
 use super::super::search::Key;
 use super::super::value::{Value, hex, map};
-use super::labels::{SERVICE, is_label, label_name};
+use super::labels::{SERVICE, details, is_label, label_name};
 use super::scan::{Run, Scan};
 use hashbrown::HashMap;
 use numpy::{IntoPyArray, PyArray1};
@@ -124,6 +124,13 @@ struct Resource<'py> {
     names: Vec<Option<Bound<'py, PyString>>>,
 }
 
+/// What is metadata of a record's details.
+struct Details<'py> {
+    /// The details' place in their column, and the resource's, whose labels take names.
+    of: (usize, usize),
+    entries: Vec<(Bound<'py, PyString>, Bound<'py, PyString>)>,
+}
+
 /// Texts of a column's values that have been asked for.
 type Texts<'py> = HashMap<usize, Bound<'py, PyString>>;
 
@@ -133,6 +140,8 @@ struct Reader<'v, 'py> {
     view: &'v View,
     /// Of rows without a resource, the last.
     resources: Vec<Option<Resource<'py>>>,
+    /// Of the row before.
+    details: Option<Details<'py>>,
     texts: Vec<Texts<'py>>,
     /// Metadata without attributes, by resource, severity and severity text.
     templates: HashMap<(usize, Option<usize>, Option<usize>), Bound<'py, PyDict>>,
@@ -158,6 +167,7 @@ impl<'v, 'py> Reader<'v, 'py> {
             py,
             view,
             resources: (0..count).map(|_| None).collect(),
+            details: None,
             texts: (0..columns).map(|_| Texts::new()).collect(),
             templates: HashMap::new(),
             levels: if metadata { row_levels(view)? } else { Vec::new() },
@@ -220,6 +230,22 @@ impl<'v, 'py> Reader<'v, 'py> {
         }
         for (name, text) in &resource.metadata {
             add(&found, name, text)?;
+        }
+        let column = self.view.column(Kind::Details).map_err(corrupt)?;
+        if let (Some(id), Some(Value::Map(message))) = (column.id(row), column.get(row)) {
+            // Mostly all records of a scope have the same.
+            if self.details.as_ref().is_none_or(|last| last.of != (id, place)) {
+                let mut entries = Vec::new();
+                for (key, value) in details(message) {
+                    if let Some(name) = self.metadata_name(&key, &labels)? {
+                        entries.push((name, PyString::new(self.py, &value.text_or_json())));
+                    }
+                }
+                self.details = Some(Details { of: (id, place), entries });
+            }
+            for (name, text) in self.details.iter().flat_map(|details| &details.entries) {
+                add(&found, name, text)?;
+            }
         }
         Ok((labels, found))
     }

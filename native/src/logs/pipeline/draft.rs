@@ -4,6 +4,9 @@ use crate::logs::value::Value;
 use crate::wire::protobuf::{Fields, Value as Wire, WireError, put_bytes, put_key, put_varint};
 use std::borrow::Cow;
 
+/// A record may have so many, with those that it came with; else the engine would refuse it.
+pub const MAX_ATTRIBUTES: usize = 128;
+
 /// A value of a body or an attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Val<'a> {
@@ -174,7 +177,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Of a record that has as many as it may have, this one is left out.
     fn push(&mut self, key: Cow<'a, [u8]>, value: Val<'a>) {
+        if self.attributes.len() >= MAX_ATTRIBUTES {
+            return;
+        }
         self.attributes.push(Attribute { key, value, entry: None });
     }
 

@@ -1,11 +1,14 @@
 //! What a text says about its record, and how that goes together with what the sender said.
 
-use super::draft::{Draft, Entry, Val};
+use super::draft::{Draft, Entry, MAX_ATTRIBUTES, Val};
 use super::time::Moment;
 use std::borrow::Cow;
 
 /// Attributes beyond this are not taken out of a body, since the engine would refuse the record.
 pub const MAX_METADATA_BYTES: usize = 48 << 10;
+
+/// Time, level, ids and service, each of which may stay a field.
+const KEPT_FIELDS: usize = 5;
 
 /// A value, and the field that it was read from: it stays one where the value is not taken.
 #[derive(Debug, Clone)]
@@ -142,6 +145,16 @@ impl<'a> Draft<'a> {
                 *field = None;
             }
         }
+        // A receiver of documents writes one without a message as a text, and its fields beside it.
+        let is_known = found.is_object && found.attributes.iter().any(|(key, _)| self.tells(key));
+        let room = MAX_ATTRIBUTES.saturating_sub(self.attributes.len() + KEPT_FIELDS);
+        if is_known {
+            found.attributes.clear();
+        } else if found.attributes.len() > room {
+            // The others are in the body, which stays whole.
+            found.attributes.truncate(room);
+            found.body = None;
+        }
         if let Some(Found { value, field }) = found.time_ns {
             let is_taken = self.time_ns == 0;
             if is_taken {
@@ -183,12 +196,8 @@ impl<'a> Draft<'a> {
             }
             self.keep_unless(is_taken || is_known, field);
         }
-        // A receiver of documents writes one without a message as a text, and its fields beside it.
-        let is_known = found.is_object && found.attributes.iter().any(|(key, _)| self.tells(key));
-        if !is_known {
-            for (key, value) in found.attributes {
-                self.add(key, value);
-            }
+        for (key, value) in found.attributes {
+            self.add(key, value);
         }
         if let Some(body) = found.body.filter(|_| !terms.keeps_body) {
             self.body = Some(body);

@@ -40,6 +40,11 @@ fn passes(field: &Field, test: &Test, draft: &Draft<'_>, source: Source<'_>) -> 
         Field::Service => of_text(draft.service.as_deref().or(source.service).unwrap_or_default()),
         Field::TraceId => of_text(hex(&draft.trace_id).as_bytes()),
         Field::SpanId => of_text(hex(&draft.span_id).as_bytes()),
+        Field::SeverityText => of_text(&draft.severity_text),
+        Field::SeverityNumber => {
+            let number = i64::try_from(draft.severity).unwrap_or(0);
+            number > 0 && test.value(Value::Int(number))
+        }
         Field::Time => {
             let time_ns = if draft.time_ns == 0 { draft.observed_ns } else { draft.time_ns };
             test.value(Value::Int(i64::try_from(time_ns).unwrap_or(i64::MAX)))
