@@ -69,12 +69,12 @@ def _names(params: Params, name: str) -> tuple[str, ...]:
     return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
 
 
-def _limit(params: Params, default: int) -> int:
+def _limit(params: Params, default: int, least: int = 1) -> int:
     limit = params.count("limit")
     if limit is None:
         return default
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidParameterError("limit", f"expected 1 to {MAX_LIMIT}")
+    if not least <= limit <= MAX_LIMIT:
+        raise InvalidParameterError("limit", f"expected {least} to {MAX_LIMIT}")
     return limit
 
 
@@ -95,7 +95,7 @@ async def search(request: web.Request) -> web.Response:
         asked.query,
         asked.start_ns,
         asked.end_ns,
-        _limit(params, DEFAULT_LIMIT),
+        _limit(params, DEFAULT_LIMIT, least=0),
         params.text("cursor") or None,
         newest_first=_newest_first(params),
     )

@@ -49,6 +49,8 @@ async def test_the_newest_come_first_with_the_total(app) -> None:
     answer = await app.get(PATH, {"limit": "3"})
     assert numbers(answer) == [0, 1, 2]
     assert (answer.json["total"], answer.json["total_exact"]) == (10, True)
+    nothing = await app.get(PATH, {"limit": "0"})
+    assert nothing.json == {"logs": [], "total": 10, "total_exact": True, "next_cursor": None}
     following = await app.get(PATH, {"limit": "8", "cursor": answer.json["next_cursor"]})
     assert numbers(following) == [3, 4, 5, 6, 7, 8, 9]
     assert following.json["next_cursor"] is None
@@ -80,8 +82,8 @@ async def test_parameters_choose_records(app, params, found) -> None:
     [
         ({"query": "level:urgent"}, "query_parse", '1:7: parse error: there is no level "urgent"'),
         ({"query": "(a"}, "query_parse", '1:1: parse error: this "(" is not closed'),
-        ({"limit": "0"}, "bad_input", 'invalid parameter "limit": expected 1 to 10000'),
-        ({"limit": "10001"}, "bad_input", "expected 1 to 10000"),
+        ({"limit": "-1"}, "bad_input", 'invalid parameter "limit"'),
+        ({"limit": "10001"}, "bad_input", 'invalid parameter "limit": expected 0 to 10000'),
         ({"limit": "many"}, "bad_input", 'invalid parameter "limit"'),
         ({"from": "soon"}, "bad_input", 'invalid parameter "from": expected a time'),
         ({"from": "now", "to": "-1h"}, "bad_input", 'invalid parameter "to": it is before from'),
