@@ -26,15 +26,23 @@ __all__ = [
     "PartStats",
     "PatternMiner",
     "Registry",
+    "SpanBatch",
+    "SpanMemtable",
+    "SpanScan",
+    "SpanSegment",
+    "SpanSegmentStats",
+    "SpanTraceSet",
     "TooLargeError",
     "__version__",
     "bound_log_columns",
+    "bound_span_columns",
     "columns_json",
     "crc32c",
     "encode_read_result",
     "encode_write_request",
     "encode_xor_chunks",
     "erase_log_records",
+    "erase_span_traces",
     "exposition_to_write_request",
     "format_float",
     "log_arrived",
@@ -53,6 +61,7 @@ __all__ = [
     "matrix_json",
     "merge_log_segments",
     "merge_parts",
+    "merge_span_segments",
     "otlp_label_name",
     "otlp_metric_name",
     "read_loki_protobuf",
@@ -60,6 +69,19 @@ __all__ = [
     "rollup_columns",
     "select_blobs",
     "select_samples",
+    "span_arrived",
+    "span_columns_bytes",
+    "span_field_names",
+    "span_field_values",
+    "span_find",
+    "span_operations",
+    "span_otlp",
+    "span_scan",
+    "span_search",
+    "span_services",
+    "span_summaries",
+    "span_trace",
+    "span_trace_ids",
     "vector_json",
     "with_samples",
     "write_part",
@@ -545,3 +567,179 @@ class OtlpMetrics:
 
 def otlp_metric_name(name: str, unit: str, shape: str, strategy: str) -> str: ...
 def otlp_label_name(key: str, strategy: str) -> str: ...
+
+_SpanLimits = tuple[int, int, int, int]
+"""(now in ns, oldest start in ns, most bytes of a span, most attributes of a span)."""
+
+_SpanPredicate = tuple[object, ...]
+"""("all",), ("and", [...]), ("or", [...]), ("not", p), ("has", scope, name),
+("traces", SpanTraceSet) or ("compare", scope, name, op, constant); scopes, names and ops as in
+obsd.model.span_predicate."""
+
+_SpanTuple = tuple[Any, ...]
+"""The fields of obsd.model.span.Span in their order: kind and status as numbers, maps as dicts, the
+scope, events and links as tuples of the fields of theirs."""
+
+_TraceTuple = tuple[str, str, str, int, int, int, int, dict[str, tuple[int, int]]]
+"""The fields of obsd.model.span.TraceSummary in their order."""
+
+@final
+class SpanBatch:
+    """A decoded OTLP trace request, on its way into a memtable."""
+
+    MAX_BYTES: int
+    """What its parts may take in memory."""
+
+    @staticmethod
+    def decode(body: bytes, limits: _SpanLimits) -> SpanBatch: ...
+    @staticmethod
+    def unpack(packed: bytes, size_bytes: int, limits: _SpanLimits) -> SpanBatch: ...
+    def packed(self) -> bytes: ...
+    spans: int
+    rejected: dict[str, int]
+    messages: list[str]
+
+@final
+class SpanTraceSet:
+    """Trace ids, of 16 bytes each."""
+
+    def __new__(cls, trace_ids: Sequence[bytes]) -> SpanTraceSet: ...
+    def __contains__(self, trace_id: bytes) -> bool: ...
+    def __len__(self) -> int: ...
+
+@final
+class SpanMemtable:
+    """The newest spans, in memory."""
+
+    def __new__(cls, granule_spans: int) -> SpanMemtable: ...
+    def append(self, batch: SpanBatch, first_row: int) -> None: ...
+    def write_segments(self, prefix: PathLike[str] | str) -> list[Path]: ...
+    spans: int
+    traces: int
+    size_bytes: int
+    time_range: tuple[int, int] | None
+
+@final
+class SpanSegmentStats:
+    """What a span segment holds."""
+
+    min_ns: int
+    max_ns: int
+    spans: int
+    traces: int
+    granules: int
+    last_row: int
+    size_bytes: int
+
+@final
+class SpanSegment:
+    """An open span segment."""
+
+    @staticmethod
+    def open(path: PathLike[str] | str) -> SpanSegment: ...
+    path: Path
+    stats: SpanSegmentStats
+    def verify(self) -> None: ...
+
+_SpanSources = Sequence[SpanSegment | SpanMemtable]
+"""Older ones first: of the same span the later counts."""
+
+_SpanKeep = tuple[int, int, float, SpanTraceSet]
+"""Of traces that start before a time in ns those are kept that have an error, that are among so
+many slowest of a root operation, that are in the share, or in the set."""
+
+def merge_span_segments(
+    segments: Sequence[SpanSegment],
+    path: PathLike[str] | str,
+    granule_spans: int,
+    min_ns: int,
+    keep: _SpanKeep | None,
+    level: int,
+) -> tuple[int, int]: ...
+def erase_span_traces(
+    segment: SpanSegment, gone: SpanTraceSet, path: PathLike[str] | str, level: int
+) -> int: ...
+def bound_span_columns(max_bytes: int) -> None: ...
+def span_columns_bytes() -> int: ...
+def span_trace(
+    sources: _SpanSources, trace_id: bytes, check: Callable[[], object]
+) -> list[_SpanTuple]: ...
+def span_otlp(
+    sources: _SpanSources, trace_id: bytes, check: Callable[[], object]
+) -> bytes | None: ...
+def span_search(
+    sources: _SpanSources,
+    predicate: _SpanPredicate,
+    span: tuple[int, int],
+    duration: tuple[int | None, int | None],
+    order: str,
+    limit: int,
+    after: tuple[int, bytes] | None,
+    check: Callable[[], object],
+) -> tuple[list[_TraceTuple], tuple[int, bytes] | None]: ...
+def span_summaries(
+    sources: _SpanSources, trace_ids: Sequence[bytes], check: Callable[[], object]
+) -> list[_TraceTuple]: ...
+def span_trace_ids(
+    sources: _SpanSources,
+    predicate: _SpanPredicate,
+    span: tuple[int, int],
+    limit: int,
+    check: Callable[[], object],
+) -> list[bytes]: ...
+def span_find(
+    sources: _SpanSources,
+    predicate: _SpanPredicate,
+    span: tuple[int, int],
+    limit: int,
+    check: Callable[[], object],
+) -> list[_SpanTuple]: ...
+def span_arrived(
+    memtables: Sequence[SpanMemtable],
+    predicate: _SpanPredicate,
+    after_row: int,
+    limit: int,
+    check: Callable[[], object],
+) -> tuple[list[_SpanTuple], int]: ...
+
+@final
+class SpanScan:
+    """Matching spans as columns: some thousand a turn."""
+
+    def next(
+        self, check: Callable[[], object]
+    ) -> (
+        tuple[
+            _Ints,
+            _Ints,
+            list[npt.NDArray[np.int32]],
+            list[list[str | int | float | bool]],
+            list[str] | None,
+        ]
+        | None
+    ): ...
+
+def span_scan(
+    sources: _SpanSources,
+    predicate: _SpanPredicate,
+    fields: Sequence[tuple[str, str]],
+    span: tuple[int, int],
+    trace_ids: bool,
+) -> SpanScan: ...
+def span_services(
+    sources: _SpanSources, span: tuple[int, int], check: Callable[[], object]
+) -> list[str]: ...
+def span_operations(
+    sources: _SpanSources, service: str, span: tuple[int, int], check: Callable[[], object]
+) -> list[tuple[str, int]]: ...
+def span_field_names(
+    sources: _SpanSources, span: tuple[int, int], limit: int, check: Callable[[], object]
+) -> list[tuple[str, str]]: ...
+def span_field_values(
+    sources: _SpanSources,
+    field: tuple[str, str],
+    predicate: _SpanPredicate,
+    span: tuple[int, int],
+    limit: int,
+    check: Callable[[], object],
+) -> list[tuple[str | int | float | bool, int]]: ...

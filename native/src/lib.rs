@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 mod columns;
 mod logs;
+mod traces;
 mod tsdb;
 mod wire;
 
@@ -11,6 +12,7 @@ mod wire;
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     logs::register(m)?;
+    traces::register(m)?;
     tsdb::register(m)?;
     wire::register(m)
 }
