@@ -11,24 +11,25 @@ import argparse
 import json
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from log_bodies import PHRASE, LogBodies
 from peers import Obsd, Peer
-from remote_write import own_cpu_seconds, settle, shares
+from remote_write import own_cpu_seconds, settle
 from report import render
 from sender import http_request, send
 
 SPAN_NS: Final = 3_000_000_000_000  # All records are within 50 minutes, the last one just now.
 ROWS: Final = 100
-SEND_TIMEOUT_S: Final = 600.0
+SEND_TIMEOUT_S: Final = 3600.0
 HEADERS: Final = {"Content-Type": "application/x-protobuf"}
 
 
@@ -109,8 +110,9 @@ class Figures:
     rss_bytes: int
     peak_rss_bytes: int
     peak_rss_bytes_with_merging: int
+    most_anonymous_bytes: int  # With merging.
     disk_bytes: int
-    searches_ms: dict[str, tuple[float, float]]  # p50 and p99.
+    searches_ms: dict[str, tuple[float, float, float]]  # p50, p99, and CPU time of the server.
 
     @property
     def records_per_cpu_second(self) -> float:
@@ -130,18 +132,15 @@ def main() -> int:
         first_ns=time.time_ns() - SPAN_NS,
         step_ns=step_ns,
     )
-    started = time.perf_counter()
-    built = list(bodies.requests())
     print(
-        f"{options.records:,} records in {len(built):,} requests, "
-        f"{sum(map(len, built)) / options.records:.0f} bytes a record, "
-        f"built in {time.perf_counter() - started:.0f} s"
+        f"{options.records:,} records in {bodies.requests:,} requests, "
+        f"{len(bodies.request(0)) / options.records_per_request:.0f} bytes a record"
     )
     peers: list[Callable[[Path], LogPeer]] = [ObsdLogs]
     if options.victoria_logs:
         peers.append(partial(VictoriaLogs, binary=options.victoria_logs))
     with tempfile.TemporaryDirectory(prefix="obsd-benchmark-", dir=options.directory) as directory:
-        results = [measure(peer(Path(directory)), bodies, built, options) for peer in peers]
+        results = [measure(peer(Path(directory)), bodies, options) for peer in peers]
     print(table(results))
     if options.json:
         options.json.write_text(json.dumps([asdict(result) for result in results], indent=2))
@@ -164,7 +163,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def searches(bodies: LogBodies) -> list[Search]:
-    """What people ask: many records, some, one. The bodies know the totals once they are made."""
+    """What people ask: many records, some, one."""
     service, level = "service-07", "ERROR"
     request_id = bodies.request_id(bodies.records * 2 // 3)
     return [
@@ -179,21 +178,29 @@ def searches(bodies: LogBodies) -> list[Search]:
     ]
 
 
-def measure(
-    peer: LogPeer, bodies: LogBodies, built: list[bytes], options: argparse.Namespace
-) -> Figures:
+def share(bodies: LogBodies, peer: LogPeer, first: int, connections: int) -> Iterator[bytes]:
+    """The requests of one connection, made one by one."""
+    for number in range(first, bodies.requests, connections):
+        yield http_request(bodies.request(number), peer.ingest_path, HEADERS)
+
+
+def measure(peer: LogPeer, bodies: LogBodies, options: argparse.Namespace) -> Figures:
     """Send everything, bring it to its last form on disk, and search in it."""
-    requests = [http_request(body, peer.ingest_path, HEADERS) for body in built]
+    connections = range(options.connections)
+    requests: list[Iterable[bytes]] = [
+        share(bodies, peer, number, options.connections) for number in connections
+    ]
     with peer:
         idle = peer.usage()
         sender_before = own_cpu_seconds()
-        sent = send(peer.port, shares([requests], options.connections), SEND_TIMEOUT_S)
-        sender_cpu_seconds = own_cpu_seconds() - sender_before
-        after = peer.usage()
-        if sent.disconnected or sent.requests != len(requests):
-            raise SystemExit(f"{peer.name} took {sent.requests} of {len(requests)} requests")
-        peer.flush()
-        settle(peer)
+        with MostAnonymous(peer) as memory:
+            sent = send(peer.port, requests, SEND_TIMEOUT_S)
+            sender_cpu_seconds = own_cpu_seconds() - sender_before
+            after = peer.usage()
+            if sent.disconnected or sent.requests != bodies.requests:
+                raise SystemExit(f"{peer.name} took {sent.requests} of {bodies.requests} requests")
+            peer.flush()
+            settle(peer)
         flushed = peer.usage()
         everything = Search("everything", "", "*", bodies.records)
         search_ms(peer, everything, bodies, 1)
@@ -212,6 +219,7 @@ def measure(
             rss_bytes=after.rss_bytes,
             peak_rss_bytes=after.peak_rss_bytes,
             peak_rss_bytes_with_merging=flushed.peak_rss_bytes,
+            most_anonymous_bytes=memory.most_bytes,
             disk_bytes=peer.disk_bytes(),
             searches_ms={
                 search.name: search_ms(peer, search, bodies, options.searches)
@@ -220,9 +228,34 @@ def measure(
         )
 
 
-def search_ms(peer: LogPeer, search: Search, bodies: LogBodies, times: int) -> tuple[float, float]:
-    """The p50 and the p99 of a search for the exact total and the newest rows."""
+class MostAnonymous(threading.Thread):
+    """Looks at a server's memory, without mapped files, again and again; a context manager."""
+
+    def __init__(self, peer: LogPeer) -> None:
+        super().__init__(daemon=True)
+        self._peer = peer
+        self._ended = threading.Event()
+        self.most_bytes = 0
+
+    def run(self) -> None:
+        while not self._ended.wait(0.1):
+            self.most_bytes = max(self.most_bytes, self._peer.usage().anonymous_bytes)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+
+def search_ms(
+    peer: LogPeer, search: Search, bodies: LogBodies, times: int
+) -> tuple[float, float, float]:
+    """The p50 and the p99 of a search for the exact total and the newest rows, and its CPU time."""
     taken_ms = []
+    before_s = peer.usage().cpu_seconds
     for _ in range(times):
         started = time.perf_counter()
         total, rows = peer.page(search, bodies)
@@ -233,7 +266,8 @@ def search_ms(peer: LogPeer, search: Search, bodies: LogBodies, times: int) -> t
                 f"but {search.total:,} records match"
             )
     p50, p99 = np.quantile(taken_ms, (0.5, 0.99))
-    return float(p50), float(p99)
+    cpu_ms = (peer.usage().cpu_seconds - before_s) * 1000 / times
+    return float(p50), float(p99), cpu_ms
 
 
 def table(results: list[Figures]) -> str:
@@ -251,12 +285,14 @@ def table(results: list[Figures]) -> str:
         ("RSS after the load, MiB", lambda f: f.rss_bytes / 2**20, ",.0f"),
         ("  highest under load, MiB", lambda f: f.peak_rss_bytes / 2**20, ",.0f"),
         ("  highest with merging, MiB", lambda f: f.peak_rss_bytes_with_merging / 2**20, ",.0f"),
+        ("  without mapped files, MiB", lambda f: f.most_anonymous_bytes / 2**20, ",.0f"),
         ("disk bytes a record", lambda f: f.disk_bytes_per_record, ",.2f"),
     ]
     for name in results[0].searches_ms:
         rows += [
             (f"{name}: p50, ms", partial(search_figure, name=name, column=0), ",.1f"),
             (f"{name}: p99, ms", partial(search_figure, name=name, column=1), ",.1f"),
+            (f"{name}: server CPU, ms", partial(search_figure, name=name, column=2), ",.2f"),
         ]
     return render(results, rows)
 
