@@ -1,14 +1,31 @@
 //! A set of rows of a granule.
 
-/// A 1 in each byte.
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-
-/// A bit for each byte, lowest first, that is 0.
+/// A bit for each of the bytes that is `wanted`, lowest first.
+#[cfg(target_arch = "x86_64")]
 #[inline]
-fn zero_bytes(word: u64) -> u64 {
-    let seven = 0x7f * LOW_BITS;
-    let zero = !(((word & seven) + seven) | word | seven);
-    (zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u64 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    let both = u128::from_le_bytes(*bytes);
+    // SAFETY: SSE2 is part of x86-64, and nothing but these values is touched.
+    unsafe {
+        let bytes = _mm_set_epi64x((both >> 64) as i64, both as i64);
+        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(wanted as i8))) as u64
+    }
+}
+
+/// A bit for each of the bytes that is `wanted`, lowest first.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u64 {
+    const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+    let zero_bytes = |word: u64| {
+        let seven = 0x7f * LOW_BITS;
+        let zero = !(((word & seven) + seven) | word | seven);
+        (zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    };
+    let both = u128::from_le_bytes(*bytes);
+    let pattern = u64::from(wanted) * LOW_BITS;
+    zero_bytes(both as u64 ^ pattern) | zero_bytes((both >> 64) as u64 ^ pattern) << 8
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +65,13 @@ impl Bits {
     pub fn of_equal(rows: usize, ids: &[u8], wanted: &[u8]) -> Self {
         let mut bits = Self::none(rows);
         for id in wanted {
-            let pattern = u64::from(*id) * LOW_BITS;
             for (word, ids) in bits.words.iter_mut().zip(ids.chunks(64)) {
-                let (eights, rest) = ids.as_chunks::<8>();
-                for (index, eight) in eights.iter().enumerate() {
-                    *word |= zero_bytes(u64::from_le_bytes(*eight) ^ pattern) << (8 * index);
+                let (whole, rest) = ids.as_chunks::<16>();
+                for (index, sixteen) in whole.iter().enumerate() {
+                    *word |= equal_bytes(sixteen, *id) << (16 * index);
                 }
                 for (index, own) in rest.iter().enumerate() {
-                    *word |= u64::from(own == id) << (8 * eights.len() + index);
+                    *word |= u64::from(own == id) << (16 * whole.len() + index);
                 }
             }
         }

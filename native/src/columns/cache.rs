@@ -1,10 +1,11 @@
-//! Columns that searches have read lately, of all granules of the process, within a bound.
+//! What searches have read lately of columns, of all granules of the process, within a bound.
 //!
 //! A granule that is opened has a number that no other ever had, and takes its columns along when
 //! it goes: what is here is never of another file than its reader's. What must make room is chosen
 //! at random: searches go over the same granules again and again, and the least recently used would
 //! be the one that is needed next.
 
+use super::column::Strings;
 use super::stored::Stored;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -28,10 +29,36 @@ const DEFAULT_BYTES: usize = 64 << 20;
 /// A granule and its block.
 type Key = (u64, usize);
 
+/// A block as it was read.
+#[derive(Debug, Clone)]
+pub enum Kept {
+    Column(Arc<Stored>),
+    Integers(Arc<Vec<i64>>),
+    /// Decompressed.
+    Bytes(Arc<Vec<u8>>),
+    Variables(Arc<Vec<Vec<Strings>>>),
+}
+
+impl Kept {
+    /// What it takes in memory.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Self::Column(column) => column.size_bytes(),
+            Self::Integers(ints) => 8 * ints.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Variables(lists) => {
+                let of = |list: &Strings| size_of::<Strings>() + list.size_bytes();
+                lists.iter().map(|l| size_of_val(l) + l.iter().map(of).sum::<usize>()).sum()
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 struct Shard {
     places: HashMap<Key, usize>,
-    entries: Vec<(Key, Arc<Stored>, usize)>,
+    entries: Vec<(Key, Kept, usize)>,
     size_bytes: usize,
     random: u64,
 }
@@ -86,15 +113,15 @@ impl ColumnCache {
     }
 
     #[must_use]
-    pub fn get(&self, granule: u64, block: usize) -> Option<Arc<Stored>> {
+    pub fn get(&self, granule: u64, block: usize) -> Option<Kept> {
         let shard = self.shard(granule).lock();
         let place = shard.places.get(&(granule, block))?;
-        Some(Arc::clone(&shard.entries[*place].1))
+        Some(shard.entries[*place].1.clone())
     }
 
-    /// Keeps a column, unless it takes more than it may.
-    pub fn put(&self, granule: u64, block: usize, column: &Arc<Stored>, most_bytes: usize) {
-        let bytes = column.size_bytes() + ENTRY_BYTES;
+    /// Keeps a block, unless it takes more than it may.
+    pub fn put(&self, granule: u64, block: usize, what: &Kept, most_bytes: usize) {
+        let bytes = what.size_bytes() + ENTRY_BYTES;
         let max_bytes = self.shard_bytes();
         if bytes > most_bytes.min(max_bytes) {
             return;
@@ -106,7 +133,7 @@ impl ColumnCache {
         }
         shard.shrink(max_bytes - bytes);
         let place = shard.entries.len();
-        shard.entries.push((key, Arc::clone(column), bytes));
+        shard.entries.push((key, what.clone(), bytes));
         shard.places.insert(key, place);
         shard.size_bytes += bytes;
     }
@@ -155,10 +182,10 @@ mod tests {
                     }
                     1..5 => {
                         let column = made.entry((granule, block)).or_default();
-                        cache.put(granule, block, column, SMALL_BYTES);
+                        cache.put(granule, block, &Kept::Column(Arc::clone(column)), SMALL_BYTES);
                     }
                     _ => {
-                        if let Some(found) = cache.get(granule, block) {
+                        if let Some(Kept::Column(found)) = cache.get(granule, block) {
                             let own = made.get(&(granule, block));
                             prop_assert!(own.is_some_and(|own| Arc::ptr_eq(own, &found)));
                         }

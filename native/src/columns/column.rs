@@ -9,6 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// A body with a hole for each of its variables; only of body columns.
 pub const TEMPLATE: u8 = 8;
 
+/// A text.
+pub const TEXT: u8 = 1;
+
 /// Rows after which a column whose values hardly repeat gives up looking for repetitions.
 const DICTIONARY_TRIAL: usize = 256;
 
@@ -177,7 +180,7 @@ const INT: u8 = 2;
 fn parts<'a>(value: Value<'a>, buffer: &'a mut [u8; 8]) -> (u8, &'a [u8]) {
     match value {
         Value::Null => (0, &[]),
-        Value::Text(bytes) => (1, bytes),
+        Value::Text(bytes) => (TEXT, bytes),
         Value::Int(n) => {
             *buffer = n.to_le_bytes();
             (INT, buffer)
@@ -221,7 +224,7 @@ impl Values {
         let bytes = self.strings.get(index);
         let word = || <[u8; 8]>::try_from(bytes).unwrap_or_default();
         match self.tags[index] {
-            1 | TEMPLATE => Value::Text(bytes),
+            TEXT | TEMPLATE => Value::Text(bytes),
             INT => Value::Int(i64::from_le_bytes(word())),
             3 => Value::Double(f64::from_le_bytes(word())),
             4 => Value::Bool(bytes == [1]),

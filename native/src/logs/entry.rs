@@ -31,10 +31,14 @@ pub fn write_page(hits: &[Hit]) -> Result<Vec<String>, Corrupt> {
     let same = |a: &usize, b: &usize| Arc::ptr_eq(&hits[*a].granule, &hits[*b].granule);
     let granules: Vec<&[usize]> = order.chunk_by(same).collect();
     for wave in granules.chunks(WAVE) {
-        let written: Vec<Vec<(usize, String)>> = wave
-            .par_iter()
-            .map(|of_granule| write_rows(hits, of_granule, end))
-            .collect::<Result<_, Corrupt>>()?;
+        // Other threads are not woken for one.
+        let written: Vec<Vec<(usize, String)>> = match wave {
+            [one] => vec![write_rows(hits, one, end)?],
+            _ => wave
+                .par_iter()
+                .map(|of_granule| write_rows(hits, of_granule, end))
+                .collect::<Result<_, Corrupt>>()?,
+        };
         for (index, entry) in written.into_iter().flatten() {
             if index >= end {
                 continue;
@@ -80,7 +84,7 @@ fn write_rows(
 /// Writes entries of rows of a granule.
 struct EntryWriter<'v> {
     view: &'v View,
-    variables: Vec<Vec<Strings>>,
+    variables: Arc<Vec<Vec<Strings>>>,
     ordinals: Vec<u32>,
     buffer: Vec<u8>,
 }

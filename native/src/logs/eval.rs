@@ -2,54 +2,21 @@
 //! each once, and only where these do not decide, rows.
 
 use super::bits::Bits;
-use super::column::{Strings, TEMPLATE};
+use super::column::{Strings, TEMPLATE, TEXT};
 use super::granule::{Corrupt, Granule, Kind, View, fill};
 use super::levels::level_of;
 use super::logql::labels;
-use super::predicate::{Bound, Field, Predicate, Test};
+use super::needed::Needed;
+use super::predicate::{Field, Predicate, Test};
 use super::selected::Selected;
 use super::stored::Stored;
-use super::text::{MIXED, NUMBER, has_digit, hash_token, lower, tokens};
+use super::text::{MIXED, NUMBER, has_digit, lower, text, tokens};
 use super::value::{Value, lookup};
 
 /// False when no row of the granule can match.
 #[must_use]
 pub fn may_match(predicate: &Predicate, granule: &Granule) -> bool {
-    match predicate {
-        Predicate::And(of) => of.iter().all(|p| may_match(p, granule)),
-        Predicate::Or(of) => of.iter().any(|p| may_match(p, granule)),
-        // Their tokens are not in the filter.
-        Predicate::Test(
-            Field::Time | Field::Level | Field::SeverityText | Field::SeverityNumber,
-            _,
-        ) => true,
-        Predicate::Test(_, test) => has_tokens(test, granule),
-        Predicate::Rows(first, last) => granule.last_row >= *first && granule.first_row <= *last,
-        Predicate::Everything | Predicate::Not(_) | Predicate::Level(_) => true,
-    }
-}
-
-/// Whether the tokens that a matching text must have are in the granule.
-fn has_tokens(test: &Test, granule: &Granule) -> bool {
-    let all = |text: &str| tokens(text).all(|token| granule.may_contain(hash_token(token)));
-    match test {
-        Test::Token(token) => all(token),
-        Test::Phrase(phrase) => phrase.iter().all(|token| all(token)),
-        Test::Equals(value, None) => all(value),
-        // A double is another text than the number that is looked for; it is put into the filter as
-        // an integer where it is one.
-        Test::Equals(value, Some(Bound::Int(n))) if n.abs() < 1_000_000_000_000_000_000 => {
-            n.to_string() != *value || all(value)
-        }
-        Test::Substring(part) => all(inside(part.text())),
-        Test::Regex(pattern) => pattern.may_match(|literal| all(inside(literal))),
-        _ => true,
-    }
-}
-
-/// A part of a text without its first and last token, which may be pieces of longer ones.
-fn inside(part: &str) -> &str {
-    part.trim_matches(|c: char| c.is_alphanumeric() || c == '_')
+    Needed::of(predicate).may_match(granule)
 }
 
 /// The rows that match.
@@ -60,7 +27,8 @@ pub fn matching(predicate: &Predicate, view: &View) -> Result<Bits, Corrupt> {
     Ok(select(predicate, view, None)?.into_bits(view.granule.rows))
 }
 
-/// The rows that match, as far as they are `within`; of others the answer says nothing.
+/// The rows that match, as far as they are `within`; of others the answer says nothing. The filter
+/// is the caller's to ask, but for the parts of what is asked.
 ///
 /// # Errors
 /// A column is damaged.
@@ -79,12 +47,11 @@ pub fn select<'v>(
                 if matches!(found, Selected::All) {
                     break;
                 }
-                found = found.or(select(part, view, within)?, rows);
+                found = found.or(select_filtered(part, view, within)?, rows);
             }
             Ok(found)
         }
-        Predicate::Not(part) => Ok(select(part, view, within)?.not(rows)),
-        _ if !may_match(predicate, &view.granule) => Ok(Selected::None),
+        Predicate::Not(part) => Ok(select_filtered(part, view, within)?.not(rows)),
         Predicate::Level(level) => levels(view, *level),
         Predicate::Rows(first, last) => {
             let granule = &view.granule;
@@ -106,6 +73,18 @@ pub fn select<'v>(
             _ => field_values(view, field, test),
         },
     }
+}
+
+/// The same behind the filter, where that has not been asked for this part alone.
+fn select_filtered<'v>(
+    predicate: &Predicate,
+    view: &'v View,
+    within: Option<&Bits>,
+) -> Result<Selected<'v>, Corrupt> {
+    if !may_match(predicate, &view.granule) {
+        return Ok(Selected::None);
+    }
+    select(predicate, view, within)
 }
 
 fn all_of<'v>(
@@ -284,13 +263,22 @@ fn field_values<'v>(view: &'v View, field: &Field, test: &Test) -> Result<Select
     let mut columns: Vec<(&'v Stored, Vec<u8>)> = Vec::new();
     for (column, step) in sources(view, field)? {
         let values = column.values();
-        let outcomes: Vec<u8> = (0..values.len())
-            .map(|id| match step.apply(values.get(id)) {
-                None => ABSENT,
-                Some(value) if test.value(value) => PASSES,
-                Some(_) => FAILS,
-            })
-            .collect();
+        let outcome = |id: usize| match step.apply(values.get(id)) {
+            None => ABSENT,
+            Some(value) if test.value(value) => PASSES,
+            Some(_) => FAILS,
+        };
+        let outcomes: Vec<u8> = match test.only_text() {
+            // An id is looked for among thousands.
+            Some(wanted) if matches!(step, Step::Whole) => (0..values.len())
+                .map(|id| match values.tag(id) {
+                    TEXT if values.bytes(id) == wanted => PASSES,
+                    TEXT => FAILS,
+                    _ => outcome(id),
+                })
+                .collect(),
+            _ => (0..values.len()).map(outcome).collect(),
+        };
         if outcomes.iter().all(|outcome| *outcome == ABSENT) {
             continue;
         }
@@ -361,7 +349,7 @@ fn bodies<'v>(view: &'v View, test: &Test, within: Option<&Bits>) -> Result<Sele
     let values = column.values();
     let verdict = |id: usize| {
         if values.tag(id) == TEMPLATE {
-            of_template(test, &String::from_utf8_lossy(values.bytes(id)))
+            of_template(test, &text(values.bytes(id)))
         } else if !values.get(id).is_null() && test.text(&values.get(id).text_or_json(), true) {
             Verdict::Yes
         } else {
@@ -417,13 +405,17 @@ fn body_passes(
         return variables.iter().any(|column| passes(column.get(ordinal)));
     }
     fill(template, variables, ordinal, buffer);
-    test.text(&String::from_utf8_lossy(buffer), true)
+    test.text(&text(buffer), true)
 }
 
 /// A variable is a whole token and has a digit; so tokens without one are the template's alone.
 fn of_template(test: &Test, template: &str) -> Verdict {
     const HOLES: [char; 2] = [NUMBER as char, MIXED as char];
     let decide = |passes: bool| if passes { Verdict::Yes } else { Verdict::No };
+    // Most templates are of other bodies: this rules them out without making texts.
+    if !may_have_words(test, template) {
+        return Verdict::No;
+    }
     if !template.contains(HOLES) {
         return decide(test.text(template, true));
     }
@@ -472,6 +464,17 @@ fn of_template(test: &Test, template: &str) -> Verdict {
         }
         Test::Exists => Verdict::Yes,
         _ => Verdict::Look,
+    }
+}
+
+/// False only when a word without a digit that every match must have is nowhere in a template.
+fn may_have_words(test: &Test, template: &str) -> bool {
+    let lowered = lower(template);
+    let may_have = |token: &String| has_digit(token) || lowered.contains(token.as_str());
+    match test {
+        Test::Token(token) => may_have(token),
+        Test::Phrase(phrase) => phrase.iter().all(may_have),
+        _ => true,
     }
 }
 

@@ -2,7 +2,7 @@
 //! Format: docs/format/log-segment.md.
 
 use super::builder::Builder;
-use super::cache::{COLUMNS, next_granule};
+use super::cache::{COLUMNS, Kept, next_granule};
 use super::column::{ColumnError, Strings, TEMPLATE, decode_ints, encode_ints};
 use super::fuse;
 use super::stored::Stored;
@@ -294,7 +294,8 @@ impl Granule {
         if offset != bytes.len() || rows > MAX_BLOCK_BYTES {
             return Err(ColumnError("blocks do not fill the granule"));
         }
-        let cached = Cached { number: next_granule(), blocks: blocks.len() };
+        // One more for all variables.
+        let cached = Cached { number: next_granule(), blocks: blocks.len() + 1 };
         Ok(Self {
             store: Store::Memory(Arc::default()),
             cached,
@@ -356,6 +357,21 @@ impl Granule {
         self.with_block(&self.blocks[index], |data| decode_ints(&mut Reader::new(data), self.rows))
     }
 
+    /// The same; kept in memory if they take at most `keep` bytes.
+    pub(super) fn read_shared_ints(
+        &self,
+        kind: Kind,
+        keep: usize,
+    ) -> Result<Arc<Vec<i64>>, ColumnError> {
+        let index = self.block(kind).ok_or(ColumnError("a column is missing"))?;
+        if let Some(Kept::Integers(ints)) = COLUMNS.get(self.cached.number, index) {
+            return Ok(ints);
+        }
+        let ints = Arc::new(self.read_ints(kind)?);
+        COLUMNS.put(self.cached.number, index, &Kept::Integers(Arc::clone(&ints)), keep);
+        Ok(ints)
+    }
+
     /// A column that every granule may have; it is kept in memory if it takes at most `keep` bytes.
     pub(super) fn read_column(&self, kind: Kind, keep: usize) -> Result<Arc<Stored>, ColumnError> {
         match self.block(kind) {
@@ -374,28 +390,62 @@ impl Granule {
     }
 
     fn read_cached(&self, index: usize, keep: usize) -> Result<Arc<Stored>, ColumnError> {
-        if let Some(column) = COLUMNS.get(self.cached.number, index) {
+        if let Some(Kept::Column(column)) = COLUMNS.get(self.cached.number, index) {
             return Ok(column);
         }
         let column = self.with_block(&self.blocks[index], |data| {
             Stored::decode(&mut Reader::new(data), self.rows)
         })?;
         let column = Arc::new(column);
-        COLUMNS.put(self.cached.number, index, &column, keep);
+        COLUMNS.put(self.cached.number, index, &Kept::Column(Arc::clone(&column)), keep);
         Ok(column)
     }
 
     /// By value of the bodies' column: a list for each hole, with an entry for each row. Those that
-    /// are not wanted have no lists.
+    /// are not wanted may have no lists. What is read is kept if it takes at most `keep` bytes.
     pub(super) fn read_variables(
         &self,
         column: &Stored,
         wanted: &[bool],
-    ) -> Result<Vec<Vec<Strings>>, ColumnError> {
+        keep: usize,
+    ) -> Result<Arc<Vec<Vec<Strings>>>, ColumnError> {
         let Some(index) = self.block(Kind::Variables) else {
-            return decode_variables(&[], column, wanted);
+            return Ok(Arc::new(decode_variables(&[], column, wanted)?));
         };
-        self.with_block(&self.blocks[index], |data| decode_variables(data, column, wanted))
+        let (number, of_all) = (self.cached.number, self.blocks.len());
+        if let Some(Kept::Variables(variables)) = COLUMNS.get(number, of_all) {
+            return Ok(variables);
+        }
+        if 4 * wanted.iter().filter(|wanted| **wanted).count() > wanted.len()
+            && self.blocks[index].size_bytes <= keep
+        {
+            let all = vec![true; wanted.len()];
+            let decode = |data: &[u8]| decode_variables(data, column, &all);
+            let variables = Arc::new(self.with_block(&self.blocks[index], decode)?);
+            COLUMNS.put(number, of_all, &Kept::Variables(Arc::clone(&variables)), keep);
+            return Ok(variables);
+        }
+        let decode = |data: &[u8]| decode_variables(data, column, wanted).map(Arc::new);
+        self.with_kept_block(index, keep, decode)
+    }
+
+    /// Calls `work` with a block's bytes, which are kept if they are at most `keep`.
+    fn with_kept_block<T>(
+        &self,
+        index: usize,
+        keep: usize,
+        work: impl FnOnce(&[u8]) -> Result<T, ColumnError>,
+    ) -> Result<T, ColumnError> {
+        let (number, block) = (self.cached.number, &self.blocks[index]);
+        if let Some(Kept::Bytes(data)) = COLUMNS.get(number, index) {
+            return work(&data);
+        }
+        if block.size_bytes > keep {
+            return self.with_block(block, work);
+        }
+        let data = Arc::new(self.with_block(block, |data| Ok(data.to_vec()))?);
+        COLUMNS.put(number, index, &Kept::Bytes(Arc::clone(&data)), keep);
+        work(&data)
     }
 
     /// Checks every block.

@@ -12,6 +12,7 @@ pub mod grouping;
 pub mod levels;
 pub mod logql;
 pub mod memtable;
+pub mod needed;
 pub mod otlp;
 pub mod patterns_search;
 pub mod patterns_skeleton;

@@ -272,6 +272,20 @@ impl Test {
         }
     }
 
+    /// The one text that passes, where letters in another case cannot make another.
+    #[must_use]
+    pub fn only_text(&self) -> Option<&[u8]> {
+        match self {
+            // Of digits alone nothing else is in another case.
+            Self::Equals(wanted, _)
+                if wanted.is_ascii() && !wanted.bytes().any(|b| b.is_ascii_alphabetic()) =>
+            {
+                Some(wanted.as_bytes())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a text passes; in prose, words count.
     #[must_use]
     pub fn text(&self, text: &str, prose: bool) -> bool {
@@ -309,7 +323,6 @@ impl Test {
             {
                 true
             }
-            // An id is looked for among thousands.
             (Self::Equals(wanted, _), Value::Text(bytes)) if bytes.is_ascii() => {
                 bytes.eq_ignore_ascii_case(wanted.as_bytes())
             }

@@ -1,9 +1,10 @@
 //! Searches over granules: counts and pages, histograms, values of fields.
 
 use super::bits::Bits;
-use super::eval::{may_match, select};
+use super::eval::select;
 use super::granule::{Corrupt, Granule, View};
 use super::grouping::{Groups, Texts, Weight, body_bytes};
+use super::needed::Needed;
 use super::predicate::{Field, Predicate};
 use super::selected::Selected;
 use super::value::map;
@@ -18,7 +19,10 @@ use std::sync::Arc;
 const WAVE: usize = 64;
 
 /// Granules that are looked at sooner than other threads are woken.
-const ALONE: usize = 2;
+const ALONE: usize = 4;
+
+/// Granules that a thread takes at one time: one of a few columns is asked in microseconds.
+const TOGETHER: usize = 8;
 
 /// Groups that a result may have.
 pub const MAX_GROUPS: usize = 100_000;
@@ -72,17 +76,18 @@ pub struct HistogramSpec {
 type Counted = (Vec<String>, Vec<(usize, u64)>);
 
 impl Query {
-    pub(super) fn candidates(&self, granules: Vec<Arc<Granule>>) -> Vec<Arc<Granule>> {
+    /// Those that may have a row that matches. The filters are asked here, so that of many granules
+    /// the few are left for other threads.
+    pub(super) fn candidates(&self, mut granules: Vec<Arc<Granule>>) -> Vec<Arc<Granule>> {
+        let needed = Needed::of(&self.predicate);
         let overlaps = |g: &Arc<Granule>| g.max_ns >= self.start_ns && g.min_ns < self.end_ns;
-        granules.into_iter().filter(overlaps).collect()
+        granules.retain(|granule| overlaps(granule) && needed.may_match(granule));
+        granules
     }
 
-    /// The rows of a granule that match.
+    /// The rows of a granule that match, one of the candidates.
     fn selected<'v>(&self, view: &'v View) -> Result<Selected<'v>, Corrupt> {
         let granule = &view.granule;
-        if !may_match(&self.predicate, granule) {
-            return Ok(Selected::None);
-        }
         let selected = select(&self.predicate, view, None)?;
         let is_inside = granule.min_ns >= self.start_ns && granule.max_ns < self.end_ns;
         if is_inside || matches!(selected, Selected::None) {
@@ -93,10 +98,13 @@ impl Query {
         Ok(selected.and(Selected::of_bits(Bits::of(granule.rows, inside)), granule.rows))
     }
 
-    /// The same with their places; `None` where none does.
+    /// The same with their places; `None` where none does. For candidates.
     pub(super) fn rows(&self, granule: &Arc<Granule>) -> Result<Option<(View, Bits)>, Corrupt> {
-        let view = View::new(Arc::clone(granule));
-        let bits = self.selected(&view)?.into_bits(granule.rows);
+        self.rows_of(View::new(Arc::clone(granule)))
+    }
+
+    fn rows_of(&self, view: View) -> Result<Option<(View, Bits)>, Corrupt> {
+        let bits = self.selected(&view)?.into_bits(view.granule.rows);
         Ok((!bits.is_empty()).then_some((view, bits)))
     }
 
@@ -127,16 +135,17 @@ impl Query {
         check: impl FnMut() -> Result<(), E>,
     ) -> Result<(u64, Vec<Hit>), SearchError<E>> {
         let mut granules = self.candidates(granules);
-        // The filter is asked here, so that of many granules the few are left for other threads.
-        granules.retain(|granule| may_match(&self.predicate, granule));
         if page.newest_first {
             granules.sort_by_key(|g| std::cmp::Reverse((g.max_ns, g.last_row)));
         } else {
             granules.sort_by_key(|g| (g.min_ns, g.first_row));
         }
+        // Where there are so few, their records are likely to be shown.
+        let few = granules.len() <= ALONE;
         let (mut total, mut found) = (0, Vec::new());
         let count = |granule: &Arc<Granule>| {
-            let count = self.selected(&View::new(Arc::clone(granule)))?.count(granule.rows);
+            let view = View::keeping(Arc::clone(granule), few);
+            let count = self.selected(&view)?.count(granule.rows);
             Ok((count > 0).then(|| (count, Arc::clone(granule))))
         };
         each_of(&granules, check, count, |(count, granule)| {
@@ -160,7 +169,9 @@ impl Query {
             if page.after.is_some_and(|after| !page.before(&after, &last)) {
                 continue;
             }
-            let Some((view, rows)) = self.rows(&granule)? else { continue };
+            let Some((view, rows)) = self.rows_of(View::for_page(Arc::clone(&granule)))? else {
+                continue;
+            };
             let (times, numbers) = (view.times()?, view.rows()?);
             let keys = rows.iter().map(|row| ((times[row], numbers[row]), row));
             let behind = |key: &Key| page.after.is_none_or(|after| page.before(&after, key));
@@ -384,7 +395,8 @@ fn each_of<T: Send, E>(
             }
             continue;
         }
-        let found: Vec<Option<T>> = wave.par_iter().map(&work).collect::<Result<_, Corrupt>>()?;
+        let found: Vec<Option<T>> =
+            wave.par_iter().with_min_len(TOGETHER).map(&work).collect::<Result<_, Corrupt>>()?;
         found.into_iter().flatten().try_for_each(&mut merge)?;
     }
     Ok(())

@@ -37,6 +37,13 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// The text of bytes, mostly as they are.
+#[must_use]
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // The check of the whole is several times as fast as that for where it is none.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// The text in lower case, as Unicode has it.
 #[must_use]
 pub fn lower(text: &str) -> Cow<'_, str> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 pub struct StoredBodies {
     pub column: Arc<Stored>,
     /// By value of the column: a list for each hole, with an entry for each row, in sequence.
-    pub variables: Vec<Vec<Strings>>,
+    pub variables: Arc<Vec<Vec<Strings>>>,
 }
 
 /// A granule with the columns that have been asked for, for one search.
@@ -19,8 +19,10 @@ pub struct View {
     pub granule: Arc<Granule>,
     /// Columns of up to so many bytes are kept for later searches.
     keep: usize,
-    times: OnceLock<Vec<i64>>,
-    rows: OnceLock<Vec<i64>>,
+    /// The same of what every row has one of: only a page has a few rows of a granule.
+    keep_rows: usize,
+    times: OnceLock<Arc<Vec<i64>>>,
+    rows: OnceLock<Arc<Vec<i64>>>,
     observed: OnceLock<Vec<i64>>,
     columns: [OnceLock<Arc<Stored>>; KINDS.len()],
     bodies: OnceLock<(StoredBodies, Vec<u32>)>,
@@ -34,6 +36,7 @@ impl View {
         Self {
             granule,
             keep: SMALL_BYTES,
+            keep_rows: 0,
             times: OnceLock::new(),
             rows: OnceLock::new(),
             observed: OnceLock::new(),
@@ -46,7 +49,13 @@ impl View {
     /// For a page of records.
     #[must_use]
     pub fn for_page(granule: Arc<Granule>) -> Self {
-        Self { keep: LARGE_BYTES, ..Self::new(granule) }
+        Self { keep: LARGE_BYTES, keep_rows: LARGE_BYTES, ..Self::new(granule) }
+    }
+
+    /// For a page of records, if these are likely to be shown.
+    #[must_use]
+    pub fn keeping(granule: Arc<Granule>, likely: bool) -> Self {
+        if likely { Self::for_page(granule) } else { Self::new(granule) }
     }
 
     fn once<'a, T>(
@@ -64,19 +73,18 @@ impl View {
     /// # Errors
     /// The column is damaged; so in what follows.
     pub fn times(&self) -> Result<&[i64], Corrupt> {
-        Ok(self.once(&self.times, || self.granule.read_ints(Kind::Times))?)
+        Ok(self.once(&self.times, || self.granule.read_shared_ints(Kind::Times, self.keep_rows))?)
     }
 
     pub fn rows(&self) -> Result<&[i64], Corrupt> {
-        Ok(self.once(&self.rows, || self.granule.read_ints(Kind::Rows))?)
+        Ok(self.once(&self.rows, || self.granule.read_shared_ints(Kind::Rows, self.keep_rows))?)
     }
 
     pub fn observed(&self) -> Result<&[i64], Corrupt> {
         let times = self.times()?;
         Ok(self.once(&self.observed, || {
-            let mut observed = self.granule.read_ints(Kind::Observed)?;
-            observed.iter_mut().zip(times).for_each(|(o, t)| *o = o.wrapping_add(*t));
-            Ok(observed)
+            let later = self.granule.read_shared_ints(Kind::Observed, self.keep_rows)?;
+            Ok(later.iter().zip(times).map(|(later, time)| later.wrapping_add(*time)).collect())
         })?)
     }
 
@@ -99,16 +107,18 @@ impl View {
         let column = self.shared(Kind::Body)?;
         self.once(&self.bodies, || {
             let wanted = vec![true; column.values().len()];
-            let variables = self.granule.read_variables(column, &wanted)?;
+            let variables = self.granule.read_variables(column, &wanted, self.keep_rows)?;
             let bodies = StoredBodies { column: Arc::clone(column), variables };
             Ok((bodies, ordinals(column, self.granule.rows)))
         })
     }
 
-    /// The variables of some of the bodies' templates; of others there are none here.
-    pub fn variables(&self, wanted: &[bool]) -> Result<Vec<Vec<Strings>>, Corrupt> {
+    /// The variables of some of the bodies' templates; of others there may be none here.
+    pub fn variables(&self, wanted: &[bool]) -> Result<Arc<Vec<Vec<Strings>>>, Corrupt> {
         let column = self.column(Kind::Body)?;
-        self.granule.read_variables(column, wanted).map_err(|e| self.granule.corrupt(&e))
+        self.granule
+            .read_variables(column, wanted, self.keep_rows)
+            .map_err(|e| self.granule.corrupt(&e))
     }
 
     /// For each row, which it is of those with its body's template.
