@@ -191,7 +191,7 @@ class MemoryLogs:
         found.sort(key=lambda record: record.time_ns, reverse=newest_first)
         first = int(cursor or 0)
         end = first + limit
-        following = str(end) if end < len(found) else None
+        following = str(end) if limit and end < len(found) else None
         return Page(found[first:end], len(found), True, following)
 
     def scan(
