@@ -54,6 +54,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.monitoring_log_metrics",
     "obsd.api.monitoring_logs",
     "obsd.api.monitoring_metrics",
+    "obsd.api.monitoring_service_map",
     "obsd.api.monitoring_trace_analysis",
     "obsd.api.monitoring_traces",
     "obsd.api.prometheus_expr",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -15,6 +14,7 @@ from obsd.cli import logs_delete, logs_follow, logs_logql, logs_patterns
 from obsd.cli.client import ApiError, Client, ClientError
 from obsd.cli.logs_context import groups_of
 from obsd.cli.query import DEFAULT_URL, StepParameter, TimeParameter, fail_with_place
+from obsd.cli.terminal import local_time, printable
 
 PATH: Final = "/api/v1/monitoring/logs"
 PAGE: Final = 1000
@@ -276,16 +276,3 @@ def _plain(value: Any) -> str:  # noqa: ANN401 - any JSON
 def _quoted(value: Any) -> str:  # noqa: ANN401 - any JSON
     needs_none = isinstance(value, str) and value and not set(value) & set(' "=\n')
     return value if needs_none else json.dumps(value, ensure_ascii=False)
-
-
-def printable(text: str) -> str:
-    """Without what could drive the terminal: a log is no place to trust."""
-    return "".join(
-        c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
-
-
-def local_time(timestamp: str) -> str:
-    """In this machine's zone, to the millisecond."""
-    whole = datetime.fromisoformat(timestamp[:19] + "+00:00").astimezone()
-    return f"{whole:%Y-%m-%d %H:%M:%S}.{timestamp[20:23]}"

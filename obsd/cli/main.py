@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "serve": ("obsd.cli.serve", "serve", "Run the server."),
     "query": ("obsd.cli.query", "query", "Ask a running server with PromQL."),
     "logs": ("obsd.cli.logs", "logs", "Search the logs of a running server."),
+    "traces": ("obsd.cli.traces", "traces", "Find, show and compare traces of a running server."),
     "config": ("obsd.cli.config", "config", "Show or check the configuration."),
     "doctor": ("obsd.cli.doctor", "doctor", "Check this machine and the data directory."),
 }

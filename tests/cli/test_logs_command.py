@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from obsd.cli.logs import PAGE, field_of, local_time, logs, parameters_of, printable, text_line
+from obsd.cli.logs import PAGE, field_of, logs, parameters_of, text_line
+from obsd.cli.terminal import local_time, printable
 
 
 def entry(number: int = 0, **parts):
