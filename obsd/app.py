@@ -244,8 +244,10 @@ class Server:
             self._logs.new_budget,
             self._pools.io,
             self._clock,
+            lambda: self._projects.traces,
         )
         self._logs.deletions.also(self._errors.forget_deleted)
+        self._traces.deletions.also(self._errors.forget_deleted_spans)
         self._log_metrics = log_metrics.LogMetrics(
             lambda: self._projects.logs,
             self._projects.directory,

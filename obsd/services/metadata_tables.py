@@ -65,6 +65,7 @@ error_hours: Final = Table(
 error_progress: Final = Table(
     "error_progress",
     METADATA,
+    # For logs; with `/spans` behind it, for spans.
     Column("project_id", String(64), primary_key=True),
     Column("row", BigInteger, nullable=False),
 )

@@ -114,9 +114,15 @@ async def running_app(
     traces = TraceCollector(projects, executors, metrics.turns, limits, clock)
     metadata = MetadataStore(directory)
     errors = ErrorTracker(
-        lambda: projects.logs, ErrorGroups(metadata), logs.new_budget, query, clock
+        lambda: projects.logs,
+        ErrorGroups(metadata),
+        logs.new_budget,
+        query,
+        clock,
+        lambda: projects.traces,
     )
     logs.deletions.also(errors.forget_deleted)
+    traces.deletions.also(errors.forget_deleted_spans)
     counted = LogMetrics(
         lambda: projects.logs,
         projects.directory,

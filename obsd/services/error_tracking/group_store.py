@@ -66,8 +66,8 @@ class ErrorGroups:
 
     # Writing
 
-    def progress(self, project_id: str) -> int:
-        """The last record that was looked at; -1 where none was."""
+    def progress(self, source: str) -> int:
+        """The last row of a source that was looked at; -1 where none was."""
         if self.is_empty:
             return -1
         from sqlalchemy import select
@@ -76,14 +76,21 @@ class ErrorGroups:
 
         with self._store.read() as connection:
             row = connection.execute(
-                select(error_progress.c.row).where(error_progress.c.project_id == project_id)
+                select(error_progress.c.row).where(error_progress.c.project_id == source)
             ).scalar()
         return -1 if row is None else int(row)
 
     def record(
-        self, project_id: str, seen: Iterable[Sightings], through_row: int, now_ns: int
+        self,
+        project_id: str,
+        seen: Iterable[Sightings],
+        through_row: int,
+        now_ns: int,
+        source: str | None = None,
     ) -> list[str]:
-        """Add to groups and remember how far records were looked at, both or neither.
+        """Add to groups and remember how far a source was looked at, both or neither.
+
+        The source is the project's logs, unless it is named.
 
         Returns:
             Fingerprints of the groups that are new or were reopened.
@@ -96,7 +103,8 @@ class ErrorGroups:
                 for each in seen
                 if _record(connection, project_id, each, now_ns)
             ]
-            _upsert(connection, error_progress, {"project_id": project_id}, {"row": through_row})
+            key = {"project_id": source or project_id}
+            _upsert(connection, error_progress, key, {"row": through_row})
             _prune(connection, project_id)
         return news
 

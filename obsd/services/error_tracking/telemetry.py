@@ -19,11 +19,11 @@ class ErrorCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield CounterMetricFamily(
             "obsd_error_records_total",
-            "Log records that were counted as errors since the start.",
+            "Log records and exceptions of spans that were counted as errors since the start.",
             value=self._tracker.seen,
         )
         yield GaugeMetricFamily(
             "obsd_error_tracking_lag_records",
-            "Log records that error tracking has still to look at.",
+            "Log records and spans that error tracking has still to look at.",
             value=self._tracker.lag_records,
         )

@@ -1,9 +1,11 @@
-"""Error tracking: errors among the records that arrive become groups that people work through.
+"""Error tracking: errors among what arrives become groups that people work through.
 
-Every few seconds the errors among the records that have arrived since the last look are grouped,
-and groups and the place that was reached are written in one transaction: a crash neither loses nor
-doubles a count. The engine tells many errors by kind, one record of each and how many there are, so
-that a storm of errors costs little more than one.
+Every few seconds the errors among the records and spans that have arrived since the last look are
+grouped, and groups and the place that was reached are written in one transaction: a crash neither
+loses nor doubles a count. The log engine tells many errors by kind, one record of each and how many
+there are, so that a storm of errors costs little more than one.
+
+Spans can be looked at until they are flushed, so `look_before_flush` is called before that.
 
 Concurrency: called on the event loop; what blocks runs in the pool given.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -20,18 +23,26 @@ from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock
 from obsd.model.log_predicate import Equals, Exists, Or, Predicate
 from obsd.model.log_record import LogRecord
+from obsd.model.log_sighting import LogSighting
 from obsd.services.error_tracking.fingerprint import ErrorKeys
 from obsd.services.error_tracking.group_store import ErrorGroups, GroupQuery
 from obsd.services.error_tracking.groups import HOUR_NS, ErrorGroup, ErrorState, Sightings
+from obsd.services.error_tracking.span_errors import (
+    ERROR_SPANS,
+    SpanErrorSource,
+    error_records,
+)
 
 if TYPE_CHECKING:
     from obsd.model.deletion import Deletion
-    from obsd.model.log_sighting import LogSighting
+    from obsd.model.span import Span
     from obsd.services.log_store import LogPage
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+SpanSources = Callable[[], Iterable[tuple[str, SpanErrorSource]]]
 
 INTERVAL_S: Final = 2.0
 PRUNE_INTERVAL_S: Final = 3600.0
@@ -56,6 +67,15 @@ ERRORS: Final[Predicate] = Or(
     )
 )
 _SAMPLES_LOOKED_AT: Final = 1_000
+_SPANS: Final = 1_000
+"""Failed spans that are in memory at one time; with their stack traces they may be large."""
+
+MAX_TOLD: Final = 50_000
+"""Errors of spans that are known again."""
+
+_DAY_NS: Final = 24 * HOUR_NS
+_FIRST_NS: Final = -(1 << 63) + 1
+_LAST_NS: Final = (1 << 63) - 1
 
 
 class ErrorSource(Protocol):
@@ -110,17 +130,21 @@ class ErrorTracker:
         new_budget: Callable[[], QueryBudget],
         pool: Executor,
         clock: Clock,
+        spans: SpanSources = lambda: (),
     ) -> None:
-        """`sources` gives the projects that have logs, as of now."""
+        """`sources` gives the projects that have logs, as of now, and `spans` those with traces."""
         self._sources = sources
+        self._spans = spans
         self._groups = groups
         self._new_budget = new_budget
         self._pool = pool
         self._clock = clock
-        self._keys = ErrorKeys()  # One look at a time.
+        self._looking = threading.Lock()  # One look at a time.
+        self._keys = ErrorKeys()
         self._looked: dict[str, int] = {}
-        self.seen = 0  # Records that were errors.
-        self.lag_records = 0  # Records still to look at.
+        self._told: dict[int, None] = {}  # The last errors of spans, by hash.
+        self.seen = 0  # Errors that were counted.
+        self.lag_records = 0  # Records and spans still to look at.
 
     # Looking
 
@@ -131,8 +155,35 @@ class ErrorTracker:
     def _look(self) -> None:
         behind = 0
         for project_id, source in self._sources():
-            behind += self._look_at(project_id, source)
+            with self._looking:
+                behind += self._look_at(project_id, source)
+        for project_id, spans in self._spans():
+            with self._looking:
+                behind += self._look_at_spans(project_id, spans, MAX_BATCHES)
         self.lag_records = behind
+
+    def look_before_flush(self, project_id: str, spans: SpanErrorSource) -> None:
+        """Look at all spans of a project that can still be looked at. Blocks; any thread."""
+        with self._looking:
+            self._look_at_spans(project_id, spans, None)
+
+    def _look_at_spans(self, project_id: str, source: SpanErrorSource, batches: int | None) -> int:
+        """Returns how many spans there are still to look at."""
+        key = f"{project_id}/spans"
+        last = source.last_row()
+        reached = self._looked.get(key)
+        if reached is None:
+            # After a crash the last numbers may be given again.
+            reached = min(self._groups.progress(key), last)
+        while reached < last and batches != 0:
+            found, through = source.arrived(reached, _SPANS, ERROR_SPANS, self._new_budget())
+            if errors := _errors(project_id, found):
+                new = {name: each for name, each in errors.items() if name not in self._told}
+                self._record(project_id, [_sighting(each) for each in new.values()], through, key)
+                self._remember(new)
+            self._looked[key] = reached = through
+            batches = None if batches is None else batches - 1
+        return max(0, last - reached)
 
     def _look_at(self, project_id: str, source: ErrorSource) -> int:
         """Returns how many records there are still to look at."""
@@ -153,6 +204,12 @@ class ErrorTracker:
             self._looked[project_id] = reached = through
         return max(0, last - reached)
 
+    def _remember(self, told: Iterable[int]) -> None:
+        """Senders may send a request again."""
+        self._told |= dict.fromkeys(told)
+        while len(self._told) > MAX_TOLD:
+            del self._told[next(iter(self._told))]
+
     def _sightings(self, source: ErrorSource, after: int, through: int) -> Sequence[LogSighting]:
         """The errors among some records: each of a few, and else one of each kind."""
         budget = self._new_budget()
@@ -164,18 +221,24 @@ class ErrorTracker:
             by.append("trace_id")
         return source.sightings(after, through, ERRORS, by, shapes, HOUR_NS, budget)
 
-    def _record(self, project_id: str, found: Sequence[LogSighting], reached: int) -> None:
+    def _record(
+        self,
+        project_id: str,
+        found: Sequence[LogSighting],
+        reached: int,
+        read_from: str | None = None,
+    ) -> None:
         seen: dict[str, Sightings] = {}
         for sighting in found:
             key = self._keys.of(sighting.sample)
             seen.setdefault(key.fingerprint, Sightings(key)).add(sighting)
-        news = self._groups.record(project_id, seen.values(), reached, self._now_ns())
+        news = self._groups.record(project_id, seen.values(), reached, self._now_ns(), read_from)
         self.seen += sum(sighting.count for sighting in found)
         for fingerprint in news[:10]:
-            key = seen[fingerprint].key
+            kind = seen[fingerprint].key.type
             log.info(
                 "new or returned error",
-                extra={"project": project_id, "error_id": fingerprint, "type": key.type},
+                extra={"project": project_id, "error_id": fingerprint, "type": kind},
             )
 
     async def prune(self) -> None:
@@ -193,15 +256,28 @@ class ErrorTracker:
         return await self._run(lambda: self._groups.get(project_id, fingerprint))
 
     async def sample(self, project_id: str, group: ErrorGroup) -> LogRecord | None:
-        """The newest record of a group; None where logs no longer have it."""
+        """The newest record of a group; None where neither logs nor traces have one any more."""
+        return await self._run(lambda: self._find_sample(project_id, group))
 
-        def find() -> LogRecord | None:
-            source = dict(self._sources()).get(project_id)
-            return None if source is None else self._find_sample(source, group)
+    def _find_sample(self, project_id: str, group: ErrorGroup) -> LogRecord | None:
+        source = dict(self._sources()).get(project_id)
+        found = None if source is None else self._find_in_logs(source, group)
+        if found is None:
+            spans = dict(self._spans()).get(project_id)
+            found = None if spans is None else self._find_in_traces(spans, group)
+        return found
 
-        return await self._run(find)
+    def _find_in_traces(self, source: SpanErrorSource, group: ErrorGroup) -> LogRecord | None:
+        keys = ErrorKeys()
+        for trace in group.traces:
+            spans = source.trace(trace.trace_id, self._new_budget())
+            records = [each for span in spans for each in error_records(span)]
+            for record in sorted(records, key=lambda record: -record.time_ns):
+                if keys.of(record).fingerprint == group.id:
+                    return record
+        return None
 
-    def _find_sample(self, source: ErrorSource, group: ErrorGroup) -> LogRecord | None:
+    def _find_in_logs(self, source: ErrorSource, group: ErrorGroup) -> LogRecord | None:
         keys = ErrorKeys()  # The other is for one thread.
         page = source.search(
             ERRORS,
@@ -228,16 +304,34 @@ class ErrorTracker:
 
         To be called when records of this time have been deleted.
         """
-        source = dict(self._sources()).get(project_id)
-        if source is None:
-            return
         groups = self._groups.sampled_between(project_id, start_ns, end_ns)
-        gone = [group.id for group in groups if self._find_sample(source, group) is None]
+        gone = [group.id for group in groups if self._find_sample(project_id, group) is None]
         if gone:
             self._groups.forget_words(project_id, gone)
+
+    def forget_deleted_spans(self, project_id: str, start_ns: int, end_ns: int) -> None:
+        """The same when traces have been deleted that have a span of this time. Blocks."""
+        # Traces are deleted as a whole, and the errors of one may be of other times.
+        first_ns, last_ns = max(start_ns - _DAY_NS, _FIRST_NS), min(end_ns + _DAY_NS, _LAST_NS)
+        self.forget_deleted(project_id, first_ns, last_ns)
 
     def _now_ns(self) -> int:
         return self._clock.now_ms() * 1_000_000
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _errors(project_id: str, spans: Iterable[Span]) -> dict[int, LogRecord]:
+    """The errors that spans tell of, by what tells one from another."""
+    return {
+        hash((project_id, span.trace_id, span.span_id, span.kind, number)): record
+        for span in spans
+        for number, record in enumerate(error_records(span))
+    }
+
+
+def _sighting(record: LogRecord) -> LogSighting:
+    """Of this one record."""
+    step_ns = record.time_ns // HOUR_NS * HOUR_NS
+    return LogSighting((), step_ns, 1, record.time_ns, record.time_ns, record)
