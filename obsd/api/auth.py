@@ -108,7 +108,7 @@ def token_in(headers: Mapping[str, str]) -> str | None:
     value = value.strip()
     match scheme.lower():
         case "bearer" | "token" | "splunk":
-            return value
+            return value or None
         case "basic" | "apikey":
             return _password(value)
     for name in _KEY_HEADERS:

@@ -18,7 +18,7 @@ from aiohttp import web
 from obsd.api.auth import project_of
 from obsd.api.compression import ANY_CODING, read_body
 from obsd.api.errors import ErrorRenderer, render_json
-from obsd.api.keys import LOGS
+from obsd.api.keys import CONFIG, LOGS
 from obsd.ingest.json_shown import NOT_JSON, shown
 from obsd.ingest.media_type import parse_media_type
 from obsd.ingest.record_hints import (
@@ -30,6 +30,7 @@ from obsd.ingest.record_hints import (
     find_text,
     find_trace,
 )
+from obsd.ingest.record_limits import RecordLimits
 from obsd.model.errors import BadInputError
 from obsd.model.log_record import Value
 from obsd.model.rfc3339 import parse_rfc3339_ns
@@ -112,8 +113,10 @@ class Lines:
         return encode_request(self.groups.values())
 
 
-def read_lines(body: bytes, *, is_text: bool, hints: Hints, now_ns: int) -> Lines:
-    """Every record of a body; wrong lines are counted and named."""
+def read_lines(
+    body: bytes, *, is_text: bool, hints: Hints, now_ns: int, limits: RecordLimits
+) -> Lines:
+    """Every record of a body; wrong lines, and those over a limit, are counted and named."""
     lines = Lines()
     if is_text:
         for line in io.BytesIO(body):
@@ -124,7 +127,9 @@ def read_lines(body: bytes, *, is_text: bool, hints: Hints, now_ns: int) -> Line
         return lines
     for number, item in _items(body, lines):
         try:
-            lines.add(*encode_object(item, hints, now_ns))
+            time_ns, source, record = encode_object(item, hints, now_ns)
+            limits.check(time_ns, record)
+            lines.add(source, record)
         except BadInputError as error:
             lines.refuse(number, str(error))
         except RecursionError:
@@ -165,8 +170,8 @@ def _whole(body: bytes, decode: Any) -> Iterable[tuple[int, Any]] | None:  # noq
     return enumerate(tree, 1) if isinstance(tree, list) else [(1, tree)]
 
 
-def encode_object(item: Any, hints: Hints, now_ns: int) -> tuple[bytes, bytes]:  # noqa: ANN401 - any JSON
-    """The resource and the record that an object stands for.
+def encode_object(item: Any, hints: Hints, now_ns: int) -> tuple[int, bytes, bytes]:  # noqa: ANN401 - any JSON
+    """The time of the record that an object stands for, its resource, and itself.
 
     Raises:
         BadInputError: it is no object.
@@ -199,7 +204,7 @@ def encode_object(item: Any, hints: Hints, now_ns: int) -> tuple[bytes, bytes]: 
         trace_id=trace_id,
         span_id=span_id,
     )
-    return resource(source), record
+    return time_ns or now_ns, resource(source), record
 
 
 def _take_message(fields: dict[str, Value], names: tuple[str, ...]) -> Value:
@@ -270,9 +275,11 @@ async def import_lines(request: web.Request) -> web.Response:
     )
     logs = request.app[LOGS]
     now_ns = logs.now_ns()
+    is_text = media_type == "text/plain"
+    limits = RecordLimits.of(request.app[CONFIG].storage, now_ns)
 
     def read() -> tuple[Lines, bytes]:
-        lines = read_lines(body, is_text=media_type == "text/plain", hints=hints, now_ns=now_ns)
+        lines = read_lines(body, is_text=is_text, hints=hints, now_ns=now_ns, limits=limits)
         return lines, lines.encode()
 
     loop = asyncio.get_running_loop()

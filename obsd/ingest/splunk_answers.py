@@ -29,6 +29,7 @@ class Code(Enum):
     INVALID_TOKEN = (4, 403, "Invalid token")
     NO_DATA = (5, 400, "No data")
     INVALID_FORMAT = (6, 400, "Invalid data format")
+    INCORRECT_INDEX = (7, 400, "Incorrect index")
     INTERNAL = (8, 500, "Internal server error")
     BUSY = (9, 503, "Server is busy")
     CHANNEL_MISSING = (10, 400, "Data channel is missing")

@@ -109,6 +109,8 @@ def _read_event(events: Events, tree: Mapping[str, Any], now_ns: int, limits: Re
     if time_ns is None:
         raise EventError(Code.INVALID_FORMAT, number)
     fields = _read_fields(tree.get("fields"), number)
+    if not isinstance(tree.get("index", ""), str | None):
+        raise EventError(Code.INCORRECT_INDEX, number)
     source = _read_source(tree)
     if event == _METRIC:
         metrics = list(_read_metrics(fields, source, time_ns or now_ns, number))

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from obsd.ingest import loki_push
 from obsd.ingest.json_lines import Hints, read_lines
 from obsd.ingest.otlp_json import logs_request_from_json
+from obsd.ingest.record_limits import RecordLimits
 from obsd.model.errors import BadInputError, TooLargeError, UndecodableError
 from obsd.services.protobuf import bytes_field
 
@@ -53,7 +54,7 @@ def test_bytes_that_are_no_base64() -> None:
 def test_many_short_lines_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("obsd.services.log_encoding.MAX_REQUEST_MEMORY_BYTES", 10_000)
     with pytest.raises(TooLargeError):
-        read_lines(b"a\n" * 200, is_text=True, hints=Hints(), now_ns=1 << 60)
+        read_lines(b"a\n" * 200, is_text=True, hints=Hints(), now_ns=1 << 60, limits=RecordLimits())
 
 
 def test_many_tiny_entries_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 import gzip
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from obsd.ingest.json_lines import Hints, read_lines, time_of
+from obsd.ingest.record_limits import RecordLimits
 from obsd.model.errors import OverloadedError
 from obsd.model.rfc3339 import format_rfc3339_ns, parse_rfc3339_ns
 from tests.api.running_app import running_app
@@ -14,6 +16,7 @@ from tests.services.memory_logs import MemoryLogs, decode
 PATH = "/ingest/jsonline"
 NOW_NS = 1_800_000_000_123_456_789
 TRACE = "5b8efff798038103d269b633813fc60c"
+ANY = RecordLimits()
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ async def app(tmp_path, store):
 
 
 def records_of(body: bytes, *, is_text: bool = False, hints: Hints | None = None):
-    lines = read_lines(body, is_text=is_text, hints=hints or Hints(), now_ns=NOW_NS)
+    lines = read_lines(body, is_text=is_text, hints=hints or Hints(), now_ns=NOW_NS, limits=ANY)
     return decode(lines.encode(), NOW_NS), lines
 
 
@@ -152,11 +155,12 @@ async def test_paths_and_codings(app, store, path) -> None:
 
 
 async def test_hints_come_from_the_url_or_the_headers(app, store) -> None:
-    line = b'{"a":"x","b":"y","t":1769860800}'
+    at_s = int(time.time()) - 60
+    line = b'{"a":"x","b":"y","t":%d}' % at_s
     await app.post(PATH + "?_msg_field=a&_time_field=t", line)
     await app.post(PATH, line, headers={"_msg_field": "b"})
     first, second = store.records
-    assert (first.body, first.time_ns) == ("x", 1_769_860_800_000_000_000)
+    assert (first.body, first.time_ns) == ("x", at_s * 1_000_000_000)
     assert (second.body, second.time_ns) == ("y", second.observed_ns)
 
 
@@ -174,6 +178,23 @@ async def test_wrong_lines_are_named_and_the_others_are_stored(app, store) -> No
     assert first["line"] == 2
     assert first["reason"].startswith("invalid JSON")
     assert second == {"line": 4, "reason": "expected an object, found '5'"}
+
+
+async def test_lines_that_cannot_be_kept_are_named(app, store) -> None:
+    lines = [
+        {"msg": "old", "time": "1970-01-01T00:00:00Z"},
+        {"msg": "good"},
+        {"msg": "ahead", "time": NOW_NS // 10**9 + 700},
+        {"msg": "wide", "big": "x" * (64 << 10)},
+    ]
+    answer = await app.post(PATH, "\n".join(map(json.dumps, lines)).encode())
+    assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (200, 1, 3)
+    assert [(each["line"], each["reason"].split(" of ")[0]) for each in answer.json["errors"]] == [
+        (1, "the record is older than the log retention keeps"),
+        (3, "the record's time is too far in the future"),
+        (4, "the fields are larger than the limit"),
+    ]
+    assert [record.body for record in store.records] == ["good"]
 
 
 async def test_only_wrong_lines_are_a_400(app, store) -> None:
@@ -204,5 +225,5 @@ def test_any_bytes_are_records_or_errors(body: bytes) -> None:
 @pytest.mark.parametrize("depth", [300, 100_000])
 def test_deep_lines_are_stored_or_refused(depth) -> None:
     body = b'{"a":' * depth + b"1" + b"}" * depth
-    lines = read_lines(body, is_text=False, hints=Hints(), now_ns=NOW_NS)
+    lines = read_lines(body, is_text=False, hints=Hints(), now_ns=NOW_NS, limits=ANY)
     assert lines.accepted + lines.rejected == 1

@@ -141,6 +141,8 @@ async def test_events_stand_one_after_the_other(app, store, between, content_typ
         ({"event": None}, 12, "Event field is required"),
         ({"event": ""}, 13, "Event field cannot be blank"),
         ({"event": {}}, 13, "Event field cannot be blank"),
+        ({"event": "x", "index": 5}, 7, "Incorrect index"),
+        ({"event": "x", "index": {"a": 1}}, 7, "Incorrect index"),
         ({"event": "x", "fields": {"a": {"b": 1}}}, 15, "Error in handling indexed fields"),
         ({"event": "x", "fields": {"a": [[1]]}}, 15, "Error in handling indexed fields"),
         ({"event": "x", "fields": "a"}, 15, "Error in handling indexed fields"),
@@ -346,6 +348,7 @@ async def test_tokens(guarded_app, store) -> None:
     for headers, expected in (
         ({}, (401, {"text": "Token is required", "code": 2})),
         ({"Authorization": "Digest x"}, (401, {"text": "Invalid authorization", "code": 3})),
+        ({"Authorization": "Splunk"}, (401, {"text": "Invalid authorization", "code": 3})),
         ({"Authorization": "Splunk wrong"}, (403, {"text": "Invalid token", "code": 4})),
     ):
         assert await send(app, {"event": "e"}, headers=headers) == expected
