@@ -56,6 +56,8 @@ from obsd.services.metadata_store import MetadataStore
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
 from obsd.services.projects import DEFAULT_PROJECT, AllEngines, Projects
 from obsd.services.self_monitoring import SelfMonitoring, Source
+from obsd.services.span_store import SpanStore
+from obsd.services.span_telemetry import SpanCollector
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
 from obsd.services.trace_collector import TraceCollector
@@ -136,6 +138,25 @@ def open_logs(directory: Path, config: Config, clock: Clock, memory: HeadMemory)
     return LogEngine.open(directory, options, clock, memory)
 
 
+def open_traces(directory: Path, config: Config, clock: Clock, memory: HeadMemory) -> SpanStore:
+    """The span engine in a directory; imported once there are traces."""
+    from obsd.tracestore.engine import SpanEngine
+    from obsd.tracestore.options import SpanOptions
+
+    storage, defaults = config.storage, SpanOptions()
+    retention_s, sampled_s = storage.trace_retention_s, storage.sampled_trace_retention_s
+    memory_bytes = min(defaults.max_memtable_bytes, storage.head_memory_bytes // 2)
+    options = SpanOptions(
+        retention_ms=None if retention_s is None else round(retention_s * 1000),
+        sampled_retention_ms=None if sampled_s is None else round(sampled_s * 1000),
+        flush_bytes=min(defaults.flush_bytes, memory_bytes // 4),
+        flush_interval_ms=round(storage.flush_interval_s * 1000),
+        max_memtable_bytes=memory_bytes,
+        max_cache_bytes=min(defaults.max_cache_bytes, memory_bytes // 2),
+    )
+    return SpanEngine.open(directory, options, clock, memory)
+
+
 def listen(address: Address) -> socket.socket:
     """Take a port.
 
@@ -211,13 +232,14 @@ class Server:
         self._arrivals = ArrivalRate()
         self._log_arrivals = ArrivalRate()
         self._state = ServerState()
-        log_memory = HeadMemory()
+        log_memory, span_memory = HeadMemory(), HeadMemory()
         self._projects = Projects(
             config.storage.data_dir,
             engine_options(config),
             self._clock,
             max_projects=config.storage.max_projects,
             open_logs=lambda directory: open_logs(directory, config, self._clock, log_memory),
+            open_traces=lambda directory: open_traces(directory, config, self._clock, span_memory),
         )
         limits = QueryLimits(
             concurrent=config.query.threads,
@@ -259,6 +281,7 @@ class Server:
         )
         self._telemetry.register(EngineCollector(self._projects))
         self._telemetry.register(LogCollector(self._projects.logs))
+        self._telemetry.register(SpanCollector(self._projects.traces))
         self._telemetry.register(ProcessorCollector(self._logs.processors))
         self._telemetry.register(ErrorCollector(self._errors))
         self._telemetry.register(TaskCollector(self._supervisor))

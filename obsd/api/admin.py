@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from obsd.api.auth import project_of
-from obsd.api.keys import LOGS, METRICS
+from obsd.api.keys import LOGS, METRICS, TRACES
 
 
 async def flush(request: web.Request) -> web.Response:
@@ -13,6 +13,7 @@ async def flush(request: web.Request) -> web.Response:
     project_id = project_of(request)
     await request.app[METRICS].flush(project_id)
     await request.app[LOGS].flush(project_id)
+    await request.app[TRACES].flush(project_id)
     return web.Response(status=204)
 
 

@@ -14,7 +14,7 @@ import statistics
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -285,15 +285,25 @@ def lock_holder(data_dir: Path) -> str | None:
 def _inspect_engines(data_dir: Path) -> Iterator[CheckFinding]:
     """Scan the write-ahead logs, and verify the parts and segments, of every project."""
     from obsd.logindex import inspect as log_files
-    from obsd.services.projects import LOGS_DIRECTORY, METRICS_DIRECTORY, PROJECTS_DIRECTORY
+    from obsd.services.projects import (
+        LOGS_DIRECTORY,
+        METRICS_DIRECTORY,
+        PROJECTS_DIRECTORY,
+        TRACES_DIRECTORY,
+    )
+    from obsd.tracestore import inspect as span_files
     from obsd.tsdb import inspect as metric_files
 
+    inspections: dict[str, Callable[[Path], list[Finding]]] = {
+        METRICS_DIRECTORY: metric_files.inspect,
+        LOGS_DIRECTORY: log_files.inspect,
+        TRACES_DIRECTORY: span_files.inspect,
+    }
     for project in sorted((data_dir / PROJECTS_DIRECTORY).glob("*")):
         findings: list[Finding] = []
-        if (directory := project / METRICS_DIRECTORY).is_dir():
-            findings += metric_files.inspect(directory)
-        if (directory := project / LOGS_DIRECTORY).is_dir():
-            findings += log_files.inspect(directory)
+        for name, inspect in inspections.items():
+            if (directory := project / name).is_dir():
+                findings += inspect(directory)
         for finding in findings:
             level = _LEVELS[finding.level.value]
             yield CheckFinding(level, f"project {project.name}, {finding.subject}", finding.message)

@@ -8,14 +8,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from obsd.model.budget import QueryBudget
+from obsd.model.span_columns import SpanColumns as SpanColumns
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from obsd.model.deletion import Deletion
     from obsd.model.span import Span, SpanKind, TraceSummary
-    from obsd.model.span_predicate import Constant, Field, SpanPredicate
+    from obsd.model.span_predicate import Field, SpanPredicate
 
 
 class TraceOrder(Enum):
@@ -45,25 +43,6 @@ class TraceSearch:
     min_duration_ns: int | None = None
     max_duration_ns: int | None = None
     cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SpanColumns:
-    """Some matching spans as columns, for counting without an object for each.
-
-    Attributes:
-        start_ns, duration_ns: int64, shape (n,).
-        codes: for each field that was asked for, int32, shape (n,): the place of the span's value
-            in that field's `values`, or -1 where it has none. Of a list the first element counts.
-        values: for each field, the distinct values of these spans.
-        trace_ids: lower-case hexadecimal digits of each span's trace where these were asked for.
-    """
-
-    start_ns: npt.NDArray[np.int64]
-    duration_ns: npt.NDArray[np.int64]
-    codes: Sequence[npt.NDArray[np.int32]]
-    values: Sequence[Sequence[Constant]]
-    trace_ids: Sequence[str] | None = None
 
 
 class SpanWriteOutcome(Protocol):

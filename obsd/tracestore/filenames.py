@@ -17,11 +17,15 @@ __all__ = [
     "DELETIONS",
     "MANIFEST",
     "QUARANTINE_DIRECTORY",
+    "SAMPLED",
     "SEGMENTS_DIRECTORY",
     "SEGMENT_SUFFIX",
     "WAL_DIRECTORY",
     "SegmentName",
 ]
+
+SAMPLED: Final = "SAMPLED"
+"""Which segments have the traces alone that outlive others (docs/format/span-sampled.md)."""
 
 SEGMENT_SUFFIX: Final = ".spans"
 """Of docs/format/span-segment.md."""

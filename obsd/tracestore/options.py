@@ -26,6 +26,8 @@ class SpanOptions:
         granule_spans: spans of a full granule.
         max_cache_bytes: columns that searches have read lately are kept in so much memory, of all
             engines of the process together; it is what the last one says.
+        sampled_share: of the traces past `retention_ms`, how many are kept whatever they are.
+        sampled_slowest: and of a day how many of the slowest of each root operation.
         merge_run: segments of like size in a day that make a merge worthwhile.
     """
 
@@ -40,6 +42,8 @@ class SpanOptions:
     max_memtable_bytes: int = 512 << 20
     granule_spans: int = 8192
     max_cache_bytes: int = 64 << 20
+    sampled_share: float = 0.05
+    sampled_slowest: int = 20
     merge_run: int = 8
 
     @property
