@@ -270,6 +270,7 @@ class Server:
         )
         self._logs.deletions.also(self._errors.forget_deleted)
         self._traces.deletions.also(self._errors.forget_deleted_spans)
+        self._projects.traces.before_use.append(self._errors.opened)
         self._log_metrics = log_metrics.LogMetrics(
             lambda: self._projects.logs,
             self._projects.directory,

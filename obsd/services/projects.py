@@ -68,7 +68,7 @@ class EngineSet(Generic[E]):
         self._name = name
         self._open_engine = open_engine
         self._engines: dict[str, E] = {}
-        self.before_use: Callable[[str, E], None] | None = None
+        self.before_use: list[Callable[[str, E], None]] = []
         """Called with an engine that has just been opened, before anybody else has it."""
 
     def get(self, project_id: str) -> E | None:
@@ -80,8 +80,8 @@ class EngineSet(Generic[E]):
         engine = self._engines.get(project_id)
         if engine is None:
             engine = self._open_engine(self._projects / project_id / self._name)
-            if self.before_use is not None:
-                self.before_use(project_id, engine)
+            for tell in self.before_use:
+                tell(project_id, engine)
             self._engines[project_id] = engine
         return engine
 
@@ -128,7 +128,7 @@ class Projects:
             lambda directory: MetricsEngine.open(directory, options, clock, memory),
         )
         self.logs = EngineSet(self._directory, LOGS_DIRECTORY, open_logs)
-        self.logs.before_use = self._tell_waiting
+        self.logs.before_use.append(self._tell_waiting)
         self.traces = EngineSet(self._directory, TRACES_DIRECTORY, open_traces)
         self._opening = threading.Lock()
         self._waiting: weakref.WeakSet[LateLogs] = weakref.WeakSet()  # Under the same lock.

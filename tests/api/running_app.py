@@ -123,6 +123,7 @@ async def running_app(
     )
     logs.deletions.also(errors.forget_deleted)
     traces.deletions.also(errors.forget_deleted_spans)
+    projects.traces.before_use.append(errors.opened)
     counted = LogMetrics(
         lambda: projects.logs,
         projects.directory,

@@ -8,7 +8,7 @@ HTTP, since that is the error of who answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from obsd.model.budget import QueryBudget
@@ -42,6 +42,10 @@ class SpanErrorSource(Protocol):
 
     def trace(self, trace_id: str, budget: QueryBudget) -> Sequence[Span]:
         """The spans of a trace."""
+
+    @property
+    def before_flush(self) -> list[Callable[[int], None]]:
+        """Called before a flush ends the time in which spans are told by `arrived`."""
 
 
 def error_records(span: Span) -> list[LogRecord]:

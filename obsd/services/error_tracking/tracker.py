@@ -5,7 +5,7 @@ grouped, and groups and the place that was reached are written in one transactio
 loses nor doubles a count. The log engine tells many errors by kind, one record of each and how many
 there are, so that a storm of errors costs little more than one.
 
-Spans can be looked at until they are flushed, so `look_before_flush` is called before that.
+Spans can be looked at until they are flushed, so they are looked at before that, too.
 
 Concurrency: called on the event loop; what blocks runs in the pool given.
 """
@@ -162,10 +162,14 @@ class ErrorTracker:
                 behind += self._look_at_spans(project_id, spans, MAX_BATCHES)
         self.lag_records = behind
 
-    def look_before_flush(self, project_id: str, spans: SpanErrorSource) -> None:
-        """Look at all spans of a project that can still be looked at. Blocks; any thread."""
-        with self._looking:
-            self._look_at_spans(project_id, spans, None)
+    def opened(self, project_id: str, spans: SpanErrorSource) -> None:
+        """Have a project's spans looked at before they are flushed. Before anybody writes them."""
+
+        def look(_: int) -> None:
+            with self._looking:
+                self._look_at_spans(project_id, spans, None)
+
+        spans.before_flush.append(look)
 
     def _look_at_spans(self, project_id: str, source: SpanErrorSource, batches: int | None) -> int:
         """Returns how many spans there are still to look at."""

@@ -117,7 +117,7 @@ async def test_each_error_counts_once(store, new_tracker) -> None:
 async def test_a_flush_takes_nothing_away(store, new_tracker) -> None:
     tracker = new_tracker()
     store.add(make_span(t, events=(exception(),), **FAILED) for t in range(1, 6))
-    tracker.look_before_flush("default", store)
+    tracker.opened("default", store)
     store.flush()
     store.add([make_span(6, events=(exception(),), **FAILED)])
     await tracker.look()
