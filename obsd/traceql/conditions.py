@@ -17,6 +17,7 @@ from obsd.traceql.parser import MAX_QUERY_LENGTH, parse
 from obsd.traceql.pushdown import plan_pipeline
 
 _COMPARISONS: Final = ast.COMPARISONS | {"=~", "!~"}
+_NO_SPANSETS: Final = (ast.ScalarFilter, ast.GroupBy, ast.Select, ast.Coalesce)
 _FIELDS: Final = frozenset({ATTRIBUTE, INTRINSIC, WORD})
 
 
@@ -29,7 +30,29 @@ def condition_of(text: str) -> SpanPredicate | None:
     pipelines = list(_pipelines(query.expr))
     if len(pipelines) != 1:
         return None
-    return _restricting(plan_pipeline(pipelines[0]).predicate)
+    stages = tuple(map(_without_bare, pipelines[0].stages))
+    return _restricting(plan_pipeline(ast.Pipeline(stages)).predicate)
+
+
+def _without_bare(stage: ast.Stage) -> ast.Stage:
+    """The stage without fields that stand alone: a name that is typed is no boolean yet."""
+    match stage:
+        case ast.SpansetFilter(condition):
+            return ast.SpansetFilter(_compared(condition))
+        case ast.SpansetLogical(op, of):
+            kept = [each for each in map(_without_bare, of) if not isinstance(each, _NO_SPANSETS)]
+            return ast.SpansetLogical(op, tuple(kept))
+    return stage
+
+
+def _compared(condition: ast.FieldExpr) -> ast.FieldExpr:
+    everything = ast.Static(value=True)
+    match condition:
+        case ast.Attribute() | ast.Intrinsic():
+            return everything
+        case ast.Logical(op, of):
+            return ast.Logical(op, tuple(map(_compared, of)))
+    return condition
 
 
 def _restricting(predicate: SpanPredicate) -> SpanPredicate | None:

@@ -6,6 +6,7 @@ and `*` too, up to white space or one of `{}()=~!<>&|^,`; the rest can be had in
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -151,7 +152,10 @@ def _number(text: str, number: re.Match[str]) -> Token:
         if len(digits) > 20 or int(digits) > _MAX_INTEGER:
             raise error_at(text, at, f"value out of range: {digits[:40]}")
         return Token(INTEGER, span, number=int(digits))
-    return Token(FLOAT, span, number=float(digits))
+    value = float(digits)
+    if math.isinf(value):
+        raise error_at(text, at, f"value out of range: {digits[:40]}")
+    return Token(FLOAT, span, number=value)
 
 
 def _attribute(text: str, scope: re.Match[str]) -> Token:
