@@ -446,8 +446,9 @@ def log_values(
     predicate: _LogPredicate,
     span: tuple[int, int],
     field: str | None,
+    limit: int,
     check: Callable[[], None],
-) -> dict[str, int]: ...
+) -> tuple[list[tuple[str, int]], int]: ...
 
 @final
 class PatternMiner:

@@ -291,10 +291,19 @@ async def fields(request: web.Request) -> web.Response:
             project_id, asked.query, name, *span, max(span[1] - span[0], 1), (), _QUANTILES
         )
         found = [cell for _, by_step in groups for cell in by_step.values()]
-        shown = {"field": name, "values": [{"value": v, "count": n} for v, n in values]}
+        shown = {
+            "field": name,
+            "values": [{"value": v, "count": n} for v, n in values.counts],
+            "max_error": values.max_error,
+        }
         return _json(shown | _summary(found[0] if found else _NOTHING))
     names = await logs.field_names(project_id, asked.query, asked.start_ns, asked.end_ns, limit)
-    return _json({"fields": [{"name": name, "count": count} for name, count in names]})
+    return _json(
+        {
+            "fields": [{"name": name, "count": count} for name, count in names.counts],
+            "max_error": names.max_error,
+        }
+    )
 
 
 def _json(data: object) -> web.Response:

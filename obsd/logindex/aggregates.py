@@ -15,7 +15,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -35,7 +35,26 @@ MAGIC: Final = b"OBSDLAG\x01"
 MINUTE_NS: Final = 60_000_000_000
 DAY_NS: Final = 86_400_000_000_000
 
+MAX_MINUTES: Final = (1 << 63) // MINUTE_NS
+"""As far as times in nanoseconds reach."""
+
+MAX_COUNT: Final = 1 << 48
+"""So that sums of them are never too large."""
+
+MAX_BYTES: Final = 256 << 20
+"""Of a file that is read, uncompressed."""
+
+MAX_KEPT_BYTES: Final = 64 << 20
+"""Of the counts by service and level of a segment, before they are compressed."""
+
+Minutes = dict[int, int]
+"""Records by minute."""
+
 Keep = Callable[[str, str], bool]
+
+
+Minute = Annotated[int, msgspec.Meta(ge=-MAX_MINUTES, le=MAX_MINUTES)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 
 
 class GroupCounts(msgspec.Struct, array_like=True):
@@ -48,16 +67,16 @@ class GroupCounts(msgspec.Struct, array_like=True):
 
     service: str
     level: str
-    minutes: list[int]
-    counts: list[int]
+    minutes: list[Minute]
+    counts: list[Count]
 
 
 class PatternCounts(msgspec.Struct, array_like=True):
     """The records of one pattern; minutes and counts as above."""
 
     id: str
-    minutes: list[int]
-    counts: list[int]
+    minutes: list[Minute]
+    counts: list[Count]
 
 
 class SegmentCounts(msgspec.Struct, array_like=True):
@@ -105,18 +124,57 @@ def minute_counts(file: LogFile, predicate: tuple[object, ...]) -> list[GroupCou
     Raises:
         _native.CorruptError: the segment is damaged.
     """
-    start_ns, span = _span(file)
+    totals: dict[tuple[str, str], Minutes] = {}
+    _count_minutes(file, predicate, _span(file)[1], totals)
+    return list(_within_bounds(totals))
+
+
+def _count_minutes(
+    file: SegmentFile,
+    predicate: tuple[object, ...],
+    span: tuple[int, int],
+    totals: dict[tuple[str, str], Minutes],
+) -> None:
+    """Add what a span has. One with too many groups for its minutes is counted in halves."""
+    start_ns, end_ns = span
     by = ["service", "level"]
-    found = _native.log_histogram(
-        [file.segment], predicate, span, MINUTE_NS, by, "records", lambda: None
-    )
+    try:
+        found = _native.log_histogram(
+            [file.segment], predicate, span, MINUTE_NS, by, "records", lambda: None
+        )
+    except OverflowError:
+        if end_ns - start_ns <= MINUTE_NS:
+            log.warning("too many services to keep counts", extra={"segment": str(file.path)})
+            return
+        middle = start_ns + (end_ns - start_ns) // MINUTE_NS // 2 * MINUTE_NS
+        middle = max(middle, start_ns + MINUTE_NS)
+        _count_minutes(file, predicate, (start_ns, middle), totals)
+        _count_minutes(file, predicate, (middle, end_ns), totals)
+        return
     first = start_ns // MINUTE_NS
-    groups = []
     for (service, level), counts in found:
-        at = np.flatnonzero(counts)
-        if len(at):
-            groups.append(GroupCounts(service, level, (at + first).tolist(), counts[at].tolist()))
-    return groups
+        of_group = totals.setdefault((service, level), {})
+        for at in np.flatnonzero(counts).tolist():
+            of_group[at + first] = of_group.get(at + first, 0) + int(counts[at])
+
+
+def _within_bounds(totals: dict[tuple[str, str], Minutes]) -> Iterator[GroupCounts]:
+    """Groups, by name; beyond what a file may hold, those of few records go without a service."""
+    by_size = sorted(totals.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    kept: dict[tuple[str, str], Minutes] = {}
+    size_bytes = 0
+    for (service, level), minutes in by_size:
+        size_bytes += 4 * len(service) + 20 * len(minutes)
+        if size_bytes <= MAX_KEPT_BYTES:
+            kept[service, level] = minutes
+            continue
+        others = kept.setdefault(("", level), {})
+        for minute, count in minutes.items():
+            others[minute] = others.get(minute, 0) + count
+    for (service, level), minutes in sorted(kept.items()):
+        if minutes:
+            ordered = sorted(minutes)
+            yield GroupCounts(service, level, ordered, [minutes[minute] for minute in ordered])
 
 
 class Aggregates:
@@ -153,8 +211,8 @@ class Aggregates:
         path = self._path(segment)
         try:
             for record in iter_records(path, MAGIC):
-                return msgspec.msgpack.decode(zlib.decompress(record.payload), type=SegmentCounts)
-        except (msgspec.DecodeError, zlib.error) as error:
+                return _decode(record.payload)
+        except (ValueError, zlib.error) as error:  # msgspec's errors are ValueErrors.
             raise CorruptDataError(str(path), str(error)) from error
         except FileNotFoundError:
             return SegmentCounts()  # Retention was faster.
@@ -219,6 +277,23 @@ class Aggregates:
                 yield self.read(name)
             except CorruptDataError as error:
                 log.error("counts of old logs are left out", extra={"error": str(error)})
+
+
+def _decode(payload: bytes) -> SegmentCounts:
+    """What a file's record holds.
+
+    Raises:
+        ValueError, zlib.error: it is none of ours.
+    """
+    inflater = zlib.decompressobj()
+    packed = inflater.decompress(payload, MAX_BYTES)
+    if not inflater.eof:
+        raise ValueError(f"it ends early, or is of more than {MAX_BYTES:,} bytes")
+    kept = msgspec.msgpack.decode(packed, type=SegmentCounts)
+    for each in (*kept.groups, *kept.patterns):
+        if len(each.minutes) != len(each.counts):
+            raise ValueError(f"{len(each.minutes)} minutes have {len(each.counts)} counts")
+    return kept
 
 
 def _add(

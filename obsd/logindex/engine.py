@@ -32,7 +32,7 @@ from obsd.logindex.catalog import LogFile, log_kind, merge_log_segments
 from obsd.logindex.duplicates import Duplicates
 from obsd.logindex.options import LogOptions
 from obsd.logindex.patterns import PatternIndex
-from obsd.logindex.predicates import encode_predicate
+from obsd.logindex.predicates import check_encoded, encode_predicate
 from obsd.logindex.reader import LogReader
 from obsd.logindex.stats import LogStats
 from obsd.logindex.tail import LogTail
@@ -87,7 +87,7 @@ class LogEngine(LogReader):
         catalog = Catalog.open(
             directory / filenames.SEGMENTS_DIRECTORY, quarantine, log_kind(options.granule_rows)
         )
-        deletions = Deletions.open(directory / filenames.DELETIONS, quarantine)
+        deletions = Deletions.open(directory / filenames.DELETIONS, quarantine, check_encoded)
         super().__init__(
             catalog,
             deletions,
@@ -307,13 +307,18 @@ class LogEngine(LogReader):
             try:
                 for file in old:
                     self._aggregates.write(file.name, self._counts_of(file))
-                if old:
-                    self._catalog.replace(old, ())
+                    self._drop(file)
                 if (kept_ms := self._options.aggregate_retention_ms) is not None:
                     self._aggregates.apply_retention((now_ms - kept_ms) * MS_NS)
             except OSError as error:
                 raise StorageUnavailableError(f"cannot apply log retention: {error}") from error
             return len(old)
+
+    def _drop(self, file: LogFile) -> None:
+        try:
+            self._catalog.replace([file], ())
+        except ValueError:
+            log.info("a search has set it aside meanwhile", extra={"path": str(file.path)})
 
     def _counts_of(self, file: LogFile) -> SegmentCounts:
         """How many records of a segment each minute has; none where it turns out to be damaged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from obsd import _native
 from obsd.model.log_predicate import (
     And,
     Bound,
@@ -20,6 +21,15 @@ from obsd.model.log_predicate import (
     Token,
     Wildcard,
 )
+
+
+def check_encoded(encoded: tuple[object, ...]) -> None:
+    """See whether a tuple is a predicate.
+
+    Raises:
+        ValueError, TypeError, IndexError: it is none.
+    """
+    _native.log_page([], encoded, (0, 0), 0, True, None, lambda: None)
 
 
 def encode_predicate(predicate: Predicate) -> tuple[object, ...]:

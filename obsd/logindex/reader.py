@@ -7,6 +7,7 @@ Concurrency: every method may be called from any thread.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -31,11 +32,13 @@ from obsd.model.log_record import LogRecord
 from obsd.model.log_sighting import LogSighting
 from obsd.model.resource_logs import LogAmount, ResourceLogs
 from obsd.model.samples import IntArray
+from obsd.model.top_counts import TopCounts
 from obsd.segments.deletions import Deletions, Encoded
 from obsd.segments.reader import FOREVER_NS, SegmentReader
 
 Groups = list[tuple[tuple[str, ...], NDArray[np.uint64]]]
 Weight = Literal["records", "bytes"]
+Source = _native.LogSegment | _native.LogMemtable
 
 FIRST_SCAN_LINES: Final = 128
 SCAN_LINES: Final = 4096
@@ -97,9 +100,9 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
     def _encode(self, predicate: Predicate) -> Encoded:
         return self._visible(encode_predicate(predicate))
 
+    @abstractmethod
     def last_row(self) -> int:
         """The number of the record that arrived last; -1 before the first."""
-        raise NotImplementedError
 
     def search(
         self,
@@ -174,7 +177,7 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
         encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
         after: tuple[int, int] | None = None
 
-        def read(sources: list[_native.LogSegment | _native.LogMemtable]) -> _native.LogScan:
+        def read(sources: list[Source]) -> _native.LogScan:
             return _native.log_scan(sources, encoded, span, newest_first, after)
 
         running = self._read(read)
@@ -186,8 +189,7 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
                     lines, wanted, budget.check
                 )
             except _native.CorruptError as error:
-                path, detail = error.args
-                self._set_aside(path, detail, error)
+                self._set_aside(error)
                 running = self._read(read)  # From behind the last line on, without the segment.
                 continue
             if last is None:
@@ -342,7 +344,7 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
         encoded, span = self._encode(predicate), (start_ns, end_ns)
         there: set[str] = set()
 
-        def count(sources: list[_native.LogSegment | _native.LogMemtable]) -> Groups:
+        def count(sources: list[Source]) -> Groups:
             there.clear()
             there.update(s.path.name for s in sources if isinstance(s, _native.LogSegment))
             return _native.log_histogram(
@@ -369,7 +371,7 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
         encoded, span = self._visible(("everything",)), (start_ns, end_ns)
         there: set[str] = set()
 
-        def count(sources: list[_native.LogSegment | _native.LogMemtable]) -> list[LogPattern]:
+        def count(sources: list[Source]) -> list[LogPattern]:
             there.clear()
             there.update(s.path.name for s in sources if isinstance(s, _native.LogSegment))
             return self._patterns.search(sources, encoded, span, step_ns, 0, budget.check)
@@ -518,12 +520,8 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
         end_ns: int,
         limit: int,
         budget: QueryBudget,
-    ) -> list[tuple[str, int]]:
-        """The most frequent values of a field, as texts, with how many records have them.
-
-        Raises:
-            QueryError: the field has too many values.
-        """
+    ) -> TopCounts:
+        """The most frequent values of a field, as texts, with how many records have them."""
         return self._counts(predicate, field, start_ns, end_ns, limit, budget)
 
     def field_names(
@@ -533,7 +531,7 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
         end_ns: int,
         limit: int,
         budget: QueryBudget,
-    ) -> list[tuple[str, int]]:
+    ) -> TopCounts:
         """The attributes, of records or their resources, that most matching records have."""
         return self._counts(predicate, None, start_ns, end_ns, limit, budget)
 
@@ -545,12 +543,15 @@ class LogReader(SegmentReader[_native.LogSegment, _native.LogMemtable]):
         end_ns: int,
         limit: int,
         budget: QueryBudget,
-    ) -> list[tuple[str, int]]:
+    ) -> TopCounts:
         encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
-        counts = self._read(
-            lambda sources: _native.log_values(sources, encoded, span, field, budget.check)
+        return TopCounts(
+            *self._read(
+                lambda sources: _native.log_values(
+                    sources, encoded, span, field, limit, budget.check
+                )
+            )
         )
-        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
 
 
 def _cursor(last: tuple[int, int] | None) -> str | None:

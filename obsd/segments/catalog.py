@@ -188,6 +188,18 @@ class Catalog(Generic[S, M]):
             _unlink(path for path in self._directory.iterdir() if path.name not in names)
         sync_directory(self._directory)
 
+    def set_aside(
+        self, error: _native.CorruptError, files: Collection[SegmentFile[S]]
+    ) -> None:
+        """Set the segment aside that an error is of, one of these; a read may have done so already.
+
+        Raises:
+            _native.CorruptError: it is none of these.
+        """
+        path, detail = error.args
+        if not self.quarantine(Path(path), detail) and all(str(f.path) != path for f in files):
+            raise error
+
     def quarantine(self, path: Path, detail: str) -> bool:
         """Set a damaged segment aside; false when it is no longer live.
 

@@ -124,9 +124,7 @@ class Merger(Generic[S, M]):
         try:
             written = self._merge_segments([file.segment for file in inputs], path)
         except _native.CorruptError as error:
-            damaged, detail = error.args
-            if not self._catalog.quarantine(Path(damaged), detail):
-                raise
+            self._catalog.set_aside(error, inputs)
             return
         try:
             self._catalog.replace(inputs, [path] if written else [])

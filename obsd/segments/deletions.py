@@ -14,10 +14,12 @@ import logging
 import secrets
 import threading
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
+
+import msgspec
 
 from obsd.durable.files import make_directory, replace_file
 from obsd.model.deletion import Deletion
@@ -26,6 +28,7 @@ from obsd.model.errors import OverloadedError, StorageUnavailableError
 log = logging.getLogger(__name__)
 
 Encoded = tuple[object, ...]
+Check = Callable[[Encoded], object]
 
 MAX_PENDING: Final = 100
 """Each is looked at by every search."""
@@ -44,27 +47,36 @@ class Pending:
     gone: Encoded
 
 
+def _take_any(gone: Encoded) -> None:
+    """Of predicates that nobody has a look at."""
+
+
 class Deletions:
     """The deletions of one engine."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Check = _take_any) -> None:
         """Use `open`."""
         self._path = path
+        self._check = check
         self._lock = threading.Lock()
         # Replaced under the lock; read without.
         self._pending: tuple[Pending, ...] = ()
         self._done: tuple[Deletion, ...] = ()
 
     @staticmethod
-    def open(path: Path, quarantine: Path) -> Deletions:
-        """Read the file, if it is there. One that cannot be read is set aside."""
-        deletions = Deletions(path)
+    def open(path: Path, quarantine: Path, check: Check = _take_any) -> Deletions:
+        """Read the file, if it is there. One that cannot be read is set aside.
+
+        `check` raises a ValueError or TypeError for a predicate that cannot be evaluated, which
+        would be part of every search.
+        """
+        deletions = Deletions(path, check)
         try:
             deletions._load(_checked(path.read_bytes()))
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            deletions = Deletions(path)
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+            deletions = Deletions(path, check)
             extra = {"path": str(path), "error": str(error)}
             log.error("damaged list of deletions; what was deleted may be back", extra=extra)
             make_directory(quarantine)
@@ -75,10 +87,17 @@ class Deletions:
         if stored["version"] != _VERSION:
             raise ValueError(f"unknown version {stored['version']}")
         self._pending = tuple(
-            Pending(Deletion(**each["deletion"]), _tuples(each["gone"]))
+            Pending(_deletion(each["deletion"]), self._predicate(each["gone"]))
             for each in stored["pending"]
         )
-        self._done = tuple(Deletion(**each) for each in stored["done"])
+        self._done = tuple(map(_deletion, stored["done"]))
+
+    def _predicate(self, stored: Any) -> Encoded:  # noqa: ANN401 - any JSON
+        gone = cast("Encoded", _tuples(stored))
+        if not isinstance(gone, tuple):
+            raise TypeError("a predicate is a list")
+        self._check(gone)
+        return gone
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -163,6 +182,11 @@ def _checked(data: bytes) -> Any:  # noqa: ANN401 - any JSON
     if checksum and checksum != b"%08x\n" % zlib.crc32(text):
         raise ValueError("the checksum is another")
     return json.loads(text)
+
+
+def _deletion(stored: Any) -> Deletion:  # noqa: ANN401 - any JSON
+    """A deletion, each of its fields of its type; a msgspec.ValidationError is a ValueError."""
+    return msgspec.convert(stored, Deletion)
 
 
 def _tuples(value: Any) -> Any:  # noqa: ANN401 - any JSON

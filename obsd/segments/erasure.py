@@ -135,9 +135,7 @@ class Eraser(Generic[S, M]):
                 return False
             self._catalog.replace([file], [path] if has_more else [])
         except _native.CorruptError as error:
-            damaged, detail = error.args
-            if not self._catalog.quarantine(Path(damaged), detail):
-                raise
+            self._catalog.set_aside(error, [file])
         except ValueError:
             # A search has set it aside meanwhile.
             log.info("erasure given up: the segment is gone", extra={"path": str(file.path)})

@@ -60,22 +60,25 @@ class SegmentReader(Generic[S, M]):
             try:
                 return read(self._catalog.live.sources)
             except _native.CorruptError as error:
-                path, detail = error.args
-                self._set_aside(path, detail, error)
+                self._set_aside(error)
             except OverflowError as error:
                 raise QueryError(f"{error}: narrow the search, or choose another field") from error
             except ValueError as error:
                 raise BadInputError(str(error)) from error
 
-    def _set_aside(self, path: str, detail: str, error: Exception) -> None:
+    def _set_aside(self, error: _native.CorruptError) -> None:
         """Go on without a damaged segment.
 
+        One that is not live any more was set aside by another read, or has another in its place.
+
         Raises:
-            CorruptDataError: it is none of those that are live.
+            CorruptDataError: it is no segment.
         """
-        if not self._catalog.quarantine(Path(path), detail):
-            raise CorruptDataError(path, detail) from error
-        self._notice_damage()
+        path, detail = Path(error.args[0]), error.args[1]
+        if self._catalog.quarantine(path, detail):
+            self._notice_damage()
+        elif path.parent != self._catalog.directory:
+            raise CorruptDataError(str(path), detail) from error
 
     def _notice_damage(self) -> None:
         """Called when a segment was set aside."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from obsd.model.budget import QueryBudget
 from obsd.model.deletion import Deletion
+from obsd.model.top_counts import TopCounts
 
 if TYPE_CHECKING:
     from obsd.model.field_statistics import FieldStatistics
@@ -197,8 +198,8 @@ class AbsentLogs:
         end_ns: int,
         limit: int,
         budget: QueryBudget,
-    ) -> Sequence[tuple[str, int]]:
-        return []
+    ) -> TopCounts:
+        return TopCounts(())
 
     def field_names(
         self,
@@ -207,8 +208,8 @@ class AbsentLogs:
         end_ns: int,
         limit: int,
         budget: QueryBudget,
-    ) -> Sequence[tuple[str, int]]:
-        return []
+    ) -> TopCounts:
+        return TopCounts(())
 
     def count_deletable(
         self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget

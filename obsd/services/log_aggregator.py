@@ -35,6 +35,7 @@ from obsd.services.query_turns import QueryTurns
 if TYPE_CHECKING:
     from obsd.model.field_statistics import FieldStatistics
     from obsd.model.log_predicate import Predicate
+    from obsd.model.top_counts import TopCounts
 
 T = TypeVar("T")
 
@@ -399,7 +400,7 @@ class LogAggregator:
 
     async def field_names(
         self, project_id: str, query: LogQuery, start_ns: int, end_ns: int, limit: int
-    ) -> Sequence[tuple[str, int]]:
+    ) -> TopCounts:
         """Fields of the records that match, with the number of records that have them."""
         predicate = query.to_predicate(self.now_ns())
         return await self.read(
@@ -438,7 +439,7 @@ class LogAggregator:
 
     async def field_values(
         self, project_id: str, query: LogQuery, field: str, start_ns: int, end_ns: int, limit: int
-    ) -> Sequence[tuple[str, int]]:
+    ) -> TopCounts:
         """A field's most frequent values among the records that match, with their counts."""
         predicate = query.to_predicate(self.now_ns())
         return await self.read(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from obsd.model.log_record import LogRecord
     from obsd.model.log_sighting import LogSighting
     from obsd.model.resource_logs import ResourceLogs
+    from obsd.model.top_counts import TopCounts
 
 
 Weight = Literal["records", "bytes"]
@@ -294,11 +295,11 @@ class LogStore(Protocol):
         end_ns: int,
         limit: int,
         budget: QueryBudget,
-    ) -> Sequence[tuple[str, int]]: ...
+    ) -> TopCounts: ...
 
     def field_names(
         self, predicate: Predicate, start_ns: int, end_ns: int, limit: int, budget: QueryBudget
-    ) -> Sequence[tuple[str, int]]: ...
+    ) -> TopCounts: ...
 
     def count_deletable(
         self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget

@@ -164,11 +164,12 @@ async def test_an_empty_range_is_no_error(app) -> None:
 
 async def test_fields(app) -> None:
     names = await app.get(PATH + "/fields", {"query": "level:error"})
-    assert names.json == {"fields": [{"name": "n", "count": 5}]}
+    assert names.json == {"fields": [{"name": "n", "count": 5}], "max_error": 0}
     values = await app.get(PATH + "/fields", {"field": "service", "limit": "1"})
     assert values.json == {
         "field": "service",
         "values": [{"value": "api", "count": 6}],
+        "max_error": 0,
         "records": 10,
         "unique": 2,
         "unique_exact": True,

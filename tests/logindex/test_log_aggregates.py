@@ -8,12 +8,13 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obsd.durable.records import iter_records
+from obsd.durable.records import frame, iter_records
 from obsd.logindex.aggregates import (
     MAGIC,
     MINUTE_NS,
@@ -203,4 +204,90 @@ def test_counts_by_pattern_outlive_the_records_without_their_words(
     [path] = (tmp_path / "aggregates").iterdir()
     kept = zlib.decompress(next(iter_records(path, MAGIC)).payload)
     assert b"disk" not in kept
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        [[["api", "info", [1, 2], [1]]], []],
+        [[], [["id", [1], [1, 2]]]],
+        [[["api", "info", [1 << 60], [1]]], []],
+        [[["api", "info", [1], [1 << 63]]], []],
+        [[["api", "info", [1], [-1]]], []],
+    ],
+)
+def test_counts_that_make_no_sense_are_damage(tmp_path: Path, counted: object) -> None:
+    aggregates = Aggregates(tmp_path)
+    payload = zlib.compress(msgspec.msgpack.encode(counted))
+    (tmp_path / f"{NAME.stem}.counts").write_bytes(b"".join([MAGIC, *frame(payload)]))
+    with pytest.raises(CorruptDataError):
+        aggregates.read(NAME)
+
+
+def test_counts_do_not_unpack_to_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("obsd.logindex.aggregates.MAX_BYTES", 1000)
+    aggregates = Aggregates(tmp_path)
+    aggregates.write(NAME, SegmentCounts([GroupCounts("x" * 900, "info", [1], [1])]))
+    assert aggregates.read(NAME).groups
+    aggregates.write(NAME, SegmentCounts([GroupCounts("x" * 1000, "info", [1], [1])]))
+    with pytest.raises(CorruptDataError):
+        aggregates.read(NAME)
+
+
+def test_any_number_of_services_leaves_exact_counts(tmp_path: Path, clock: ManualClock) -> None:
+    engine = LogEngine.open(tmp_path, OPTIONS, clock)
+    # More groups than a day of minutes has room for at one time.
+    write(
+        engine,
+        [record(f"r{n}", NOW_NS - n * 10**10, service=f"s{n}") for n in range(8_000)],
+        distinct=True,
+    )
+    engine.settle()
+    before = counts(engine, NOW_NS - 30 * DAY_NS, by=("service",))
+    clock.advance_ms(4 * DAY_MS)
+    assert engine.apply_retention() > 0
+    after = counts(engine, NOW_NS - 30 * DAY_NS, by=("service",))
+    assert {group: sum(row) for group, row in after.items()} == {
+        group: sum(row) for group, row in before.items()
+    }
+    engine.close()
+
+
+def test_what_a_file_may_not_hold_is_counted_without_its_service(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("obsd.logindex.aggregates.MAX_KEPT_BYTES", 100)
+    engine = LogEngine.open(tmp_path, OPTIONS, clock)
+    services = ["often"] * 5 + [f"s{n}" for n in range(20)]
+    write(engine, [record(f"r{n}", service=service) for n, service in enumerate(services)])
+    engine.settle()
+    clock.advance_ms(4 * DAY_MS)
+    engine.apply_retention()
+    after = counts(engine, NOW_NS - 30 * DAY_NS, by=("service",))
+    assert sum(after["often",]) == 5
+    assert sum(map(sum, after.values())) == 25
+    assert sum(after["",]) > 10
+    engine.close()
+
+
+def test_a_segment_that_is_set_aside_meanwhile_does_not_hold_retention_up(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LogEngine.open(tmp_path, OPTIONS, clock)
+    for days in (0, 1):
+        write(engine, [record("x", NOW_NS - days * DAY_NS)])
+        engine.flush()
+    keep = engine._aggregates.write
+
+    def keep_and_quarantine(name: SegmentName, kept: SegmentCounts) -> None:
+        keep(name, kept)
+        first = engine._catalog.live.segments[0]
+        if first.name == name:
+            engine._catalog.quarantine(first.path, "a search finds it damaged")
+
+    monkeypatch.setattr(engine._aggregates, "write", keep_and_quarantine)
+    clock.advance_ms(10 * DAY_MS)
+    engine.apply_retention()
+    assert engine.stats().segments == 0
     engine.close()

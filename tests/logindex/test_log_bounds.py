@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -12,11 +12,11 @@ from obsd.logindex.engine import LogEngine
 from obsd.logindex.options import LogOptions
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
-from obsd.model.errors import OverloadedError, TooLargeError
+from obsd.model.errors import OverloadedError, QueryError, TooLargeError
 from obsd.model.head_memory import HeadMemory
 from obsd.model.log_predicate import Everything, Token
 from obsd.services.protobuf import bytes_field
-from tests.logindex.otlp_requests import NOW_MS, record, request, write
+from tests.logindex.otlp_requests import NOW_MS, record, request, write, write_body
 
 EVER = (-(1 << 62), 1 << 62)
 
@@ -48,6 +48,16 @@ def refuse_callback(error: Exception | None) -> None:
 def of_records(records: bytes) -> bytes:
     """A request of encoded `logRecords` fields."""
     return bytes_field(1, bytes_field(2, records))
+
+
+def of_attribute(name: str, values: Iterable[str]) -> bytes:
+    """A request of records that have this attribute."""
+    records = bytearray()
+    for value in values:
+        any_value = bytes_field(1, value.encode())
+        attribute = bytes_field(1, name.encode()) + bytes_field(2, any_value)
+        records += bytes_field(2, bytes_field(6, attribute))
+    return of_records(bytes(records))
 
 
 def test_tiny_records_do_not_become_a_huge_batch(open_engine: Open) -> None:
@@ -85,6 +95,35 @@ def test_variables_count_as_memory_and_are_bounded(open_engine: Open) -> None:
     engine.settle()
     page = engine.search(Everything(), *EVER, 100, None, QueryBudget(), newest_first=False)
     assert [found.body for found in page.records] == bodies
+
+
+def test_a_field_with_any_number_of_values_has_its_most_frequent_ones(open_engine: Open) -> None:
+    engine = open_engine()
+    value = 0
+    for _ in range(6):
+        # Of an attribute, so that no granule tells them apart by more than its rows.
+        values = [f"v{value + n}" for n in range(25_000)] + ["often"] * 3_000 + ["rare"] * 1_000
+        value += 25_000
+        write_body(engine, of_attribute("user", values), distinct=True)
+    found = engine.field_values(Everything(), "user", *EVER, 2, QueryBudget())
+    assert 0 < found.max_error <= 6 * 29_000 // 50_000
+    for (name, count), (wanted, exact) in zip(
+        found.counts, [("often", 18_000), ("rare", 6_000)], strict=True
+    ):
+        assert name == wanted
+        assert exact - found.max_error <= count <= exact
+
+
+def test_long_values_are_bounded_too(open_engine: Open) -> None:
+    engine = open_engine()
+    long = "x" * 60_000
+    for first in range(0, 1_200, 100):
+        values = [f"{n}{long}" for n in range(first, first + 100)]
+        write_body(engine, of_attribute("user", [*values, "often", "often"]), distinct=True)
+    found = engine.field_values(Everything(), "user", *EVER, 1, QueryBudget())
+    assert (found.counts, found.max_error) == ([("often", 24 - found.max_error)], 1)
+    with pytest.raises(QueryError, match="64 MiB"):
+        engine.count_over_time(Everything(), *EVER, 1 << 62, ["user"], QueryBudget())
 
 
 def test_a_retention_of_centuries(open_engine: Open) -> None:

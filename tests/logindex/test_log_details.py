@@ -99,7 +99,7 @@ def test_details_come_back_and_are_found(tmp_path: Path, engine: LogEngine, stor
     assert len(search(engine, Equals("scope.name", "http.server"))) == scoped
     assert len(search(engine, Equals("scope.lib", "net"))) == scoped
     assert "bare" not in search(engine, Exists("resource.schema_url"))
-    names = dict(engine.field_names(Everything(), *EVER, 100, QueryBudget()))
+    names = dict(engine.field_names(Everything(), *EVER, 100, QueryBudget()).counts)
     assert names["event_name"] == 1
     engine.close()
 

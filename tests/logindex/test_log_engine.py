@@ -146,7 +146,7 @@ def test_many_keys_share_a_column(open_engine: Open) -> None:
     engine.settle()
     assert search(engine) == sent
     names = engine.field_names(Token(None, "v19x49"), *EVER, 100, QueryBudget())
-    assert len(names) == 50
+    assert len(names.counts) == 50
 
 
 def test_pages_neither_repeat_nor_leave_out(open_engine: Open) -> None:
@@ -201,8 +201,9 @@ def test_counts_over_time_and_by_field(open_engine: Open) -> None:
             (("info",), [40]),
         ]
         routes = engine.field_values(Everything(), "route", *EVER, 10, QueryBudget())
-        assert routes == [("/r0", 24), ("/r1", 24)]
-        assert engine.field_names(Everything(), *EVER, 10, QueryBudget()) == [("route", 48)]
+        assert (routes.counts, routes.max_error) == ([("/r0", 24), ("/r1", 24)], 0)
+        names = engine.field_names(Everything(), *EVER, 10, QueryBudget())
+        assert names.counts == [("route", 48)]
         engine.settle()
     nothing = engine.count_over_time(
         Token(None, "absent"), start, end, 20 * SECOND_NS, (), QueryBudget()
@@ -280,6 +281,59 @@ def test_a_damaged_segment_is_set_aside(
         path.write_bytes(whole)
         manifest = tmp_path / "logs" / "segments" / "MANIFEST"
         manifest.unlink()
+
+
+def flip_a_byte(segment: Path) -> None:
+    """In the last block."""
+    data = bytearray(segment.read_bytes())
+    data[-40] ^= 0x40
+    segment.write_bytes(data)
+
+
+class SearchMeanwhile(QueryBudget):
+    """Does something when a search looks whether it may go on, at first."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__()
+        self.work: Callable[[], object] | None = work
+
+    def check(self) -> None:
+        work, self.work = self.work, None
+        if work:
+            work()
+
+
+def test_what_another_search_has_set_aside_fails_none(open_engine: Open, tmp_path: Path) -> None:
+    engine = open_engine()
+    for body in ("first", "second"):
+        write(engine, [record(body)])
+        engine.flush()
+    first = min((tmp_path / "logs" / "segments").glob("*.logs"))
+    flip_a_byte(first)
+
+    def other() -> None:
+        assert engine.search(Everything(), *EVER, 10, None, QueryBudget()).total == 1
+
+    budget = SearchMeanwhile(other)
+    assert engine.search(Everything(), *EVER, 10, None, budget).total == 1
+    assert budget.work is None
+    assert engine.stats().quarantined_segments == 1
+
+
+def test_merges_and_erasures_go_on_without_what_a_search_set_aside(
+    open_engine: Open, tmp_path: Path
+) -> None:
+    engine = open_engine()
+    for body in ("first", "second"):
+        write(engine, [record(body)])
+        engine.flush()
+    segments = engine._catalog.live.segments
+    flip_a_byte(segments[0].path)
+    assert engine.search(Everything(), *EVER, 10, None, QueryBudget()).total == 1
+    engine._merger._merge(segments)
+    engine.delete(Token("body", "first"), *EVER, QueryBudget())
+    engine._eraser._erase_from_segment(segments[0], engine._deletions.pending)
+    assert engine._catalog.live.segments == segments[1:]
 
 
 def test_damage_in_the_wal_costs_the_damaged_request_alone(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from pathlib import Path
 
 import pytest
 
 from obsd.logindex.duplicates import Duplicates
+from obsd.logindex.predicates import check_encoded
 from obsd.model.deletion import Deletion
 from obsd.segments.deletions import Deletions
 
@@ -43,6 +46,32 @@ def test_a_list_of_deletions_that_is_none_is_set_aside(tmp_path: Path, data: byt
     path.write_bytes(data)
     assert Deletions.open(path, tmp_path / "quarantine").list() == []
     assert (tmp_path / "quarantine" / "DELETIONS").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("of", "changed"),
+    [
+        ("through_row", '"41"'),
+        ("start_ns", "[]"),
+        ("done_ms", '"never"'),
+        ("id", "7"),
+        ("gone", '["rows", "a", 41]'),
+        ("gone", '["regex", null, "("]'),
+        ("gone", "{}"),
+        ("gone", "[]"),
+    ],
+)
+def test_a_deletion_of_other_types_is_set_aside(tmp_path: Path, of: str, changed: str) -> None:
+    path = _stored(tmp_path)
+    stored = json.loads(path.read_bytes().partition(b"\n")[0])
+    pending = stored["pending"][0]
+    target = pending if of == "gone" else pending["deletion"]
+    target[of] = json.loads(changed)
+    text = json.dumps(stored).encode()
+    path.write_bytes(text + b"\n%08x\n" % zlib.crc32(text))
+    deletions = Deletions.open(path, tmp_path / "quarantine", check_encoded)
+    assert (deletions.list(), deletions.last_row) == ([], -1)
+    assert (tmp_path / "quarantine" / "DELETIONS").exists()
 
 
 def test_recent_records_that_cannot_be_read_are_not_known(tmp_path: Path) -> None:

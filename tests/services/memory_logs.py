@@ -28,6 +28,7 @@ from obsd.model.log_sighting import LogSighting
 from obsd.model.log_text import text_of as body_text
 from obsd.model.resource_logs import LogAmount, ResourceLogs
 from obsd.model.severity import level_of
+from obsd.model.top_counts import TopCounts
 from tests.oracles.log_predicate import matches, text_of, values
 
 
@@ -415,19 +416,19 @@ class MemoryLogs:
         end_ns: int,
         limit: int,
         budget: QueryBudget,
-    ) -> list[tuple[str, int]]:
+    ) -> TopCounts:
         counts: Counter[str] = Counter()
         for record in self._found(predicate, start_ns, end_ns):
             counts.update({text_of(v) or "" for v in values(record, name)})
-        return counts.most_common(limit)
+        return TopCounts(counts.most_common(limit))
 
     def field_names(
         self, predicate: Predicate, start_ns: int, end_ns: int, limit: int, budget: QueryBudget
-    ) -> list[tuple[str, int]]:
+    ) -> TopCounts:
         counts: Counter[str] = Counter()
         for record in self._found(predicate, start_ns, end_ns):
             counts.update(record.attributes.keys())
-        return counts.most_common(limit)
+        return TopCounts(counts.most_common(limit))
 
     def count_deletable(
         self, predicate: Predicate, start_ns: int, end_ns: int, budget: QueryBudget

@@ -434,9 +434,11 @@ pub fn encode_ints(ints: &[i64], out: &mut Vec<u8>) {
 pub fn decode_ints(input: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, ColumnError> {
     let length = input.uvarint()? as usize;
     let packed = input.bytes(length)?;
-    let ints = pco::standalone::simple_decompress::<i64>(packed)
+    // Into so much memory: a stream of a few bytes may claim to hold any number of them.
+    let mut ints = vec![0; count];
+    let read = pco::standalone::simple_decompress_into(packed, &mut ints)
         .map_err(|_| ColumnError("bad stream of integers"))?;
-    if ints.len() != count {
+    if read.n_processed != count || !read.finished {
         return Err(ColumnError("wrong number of integers"));
     }
     Ok(ints)

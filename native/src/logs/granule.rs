@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 const MAX_BLOCK_BYTES: usize = 1 << 30;
 
+/// A column tells that many values apart.
+const MAX_ROWS: usize = 1 << 24;
+
 /// A granule of more than this, uncompressed, is full, however few rows it has.
 pub const FULL_BYTES: usize = 16 << 20;
 
@@ -291,8 +294,11 @@ impl Granule {
             blocks.push(Block { kind, offset, stored_bytes, size_bytes, checksum });
             offset = offset.checked_add(stored_bytes).ok_or(ColumnError("a block is too large"))?;
         }
-        if offset != bytes.len() || rows > MAX_BLOCK_BYTES {
+        if offset != bytes.len() {
             return Err(ColumnError("blocks do not fill the granule"));
+        }
+        if rows > MAX_ROWS || min_ns > max_ns || first_row > last_row {
+            return Err(ColumnError("a granule's head makes no sense"));
         }
         // One more for all variables.
         let cached = Cached { number: next_granule(), blocks: blocks.len() + 1 };
@@ -357,10 +363,12 @@ impl Granule {
         self.with_block(&self.blocks[index], |data| decode_ints(&mut Reader::new(data), self.rows))
     }
 
-    /// The same; kept in memory if they take at most `keep` bytes.
+    /// The same, all between what the head tells, on which searches rely; kept in memory if they
+    /// take at most `keep` bytes.
     pub(super) fn read_shared_ints(
         &self,
         kind: Kind,
+        (least, greatest): (i64, i64),
         keep: usize,
     ) -> Result<Arc<Vec<i64>>, ColumnError> {
         let index = self.block(kind).ok_or(ColumnError("a column is missing"))?;
@@ -368,6 +376,9 @@ impl Granule {
             return Ok(ints);
         }
         let ints = Arc::new(self.read_ints(kind)?);
+        if ints.iter().any(|n| *n < least || *n > greatest) {
+            return Err(ColumnError("integers beyond what the head tells"));
+        }
         COLUMNS.put(self.cached.number, index, &Kept::Integers(Arc::clone(&ints)), keep);
         Ok(ints)
     }

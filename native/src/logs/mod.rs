@@ -28,6 +28,7 @@ pub mod sightings;
 pub mod statistics;
 pub mod summary;
 pub mod text;
+pub mod top;
 pub mod view;
 
 mod patterns_python;

@@ -560,29 +560,33 @@ fn log_histogram<'py>(
     groups.into_iter().map(group).collect()
 }
 
-/// {value: records} of a field, or of no field {name: records}.
+type Values = (Vec<(String, u64)>, u64);
+
+/// ([(value, records)] of a field, or of no field [(name, records)], how much may be missing from
+/// each count); the `limit` most frequent ones.
 #[pyfunction]
+#[allow(clippy::too_many_arguments)]
 fn log_values<'py>(
     py: Python<'py>,
     sources: Vec<Source<'py>>,
     predicate: &Bound<'py, PyAny>,
     span: (i64, i64),
     field: Option<String>,
+    limit: usize,
     check: Py<PyAny>,
-) -> PyResult<Bound<'py, PyDict>> {
+) -> PyResult<Values> {
     let search = Search::new(sources, predicate, span)?;
     let field = field.as_deref().map(Field::of);
-    let counts = py
-        .detach(|| match &field {
-            Some(field) => search.query.values(search.granules()?, field, checker(&check)),
-            None => search.query.names(search.granules()?, checker(&check)),
-        })
-        .map_err(search_error)?;
-    let found = PyDict::new(py);
-    for (label, count) in counts {
-        found.set_item(label, count)?;
-    }
-    Ok(found)
+    py.detach(|| {
+        let granules = search.granules()?;
+        let counts = match &field {
+            Some(field) => search.query.values(granules, field, checker(&check))?,
+            None => search.query.names(granules, checker(&check))?,
+        };
+        let max_error = counts.max_error();
+        Ok((counts.first(limit), max_error))
+    })
+    .map_err(search_error)
 }
 
 type ResourceSteps<'py> = Vec<(Bound<'py, PyDict>, Vec<(usize, u64, u64)>)>;

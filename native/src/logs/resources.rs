@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::granule::{Corrupt, Granule, Kind, View};
 use super::grouping::body_bytes;
-use super::search::{MAX_GROUPS, Query, SearchError};
+use super::search::{MAX_GROUPS, MAX_TEXT_BYTES, Query, SearchError};
 use super::value::Value;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -43,11 +43,15 @@ impl Query {
         check: impl FnMut() -> Result<(), E>,
     ) -> Result<HashMap<Resource, Steps>, SearchError<E>> {
         let mut all: HashMap<Resource, Steps> = HashMap::new();
-        let mut held = 0;
+        let (mut held, mut text_bytes) = (0, 0);
         let work = |view: &View, bits: &Bits| self.of_granule(view, bits, step_ns, bytes);
         self.each(&self.candidates(granules), check, work, |found| {
             for (resource, steps) in found {
-                let known = all.entry(resource).or_default();
+                let own_bytes = resource.len();
+                let known = all.entry(resource).or_insert_with(|| {
+                    text_bytes += own_bytes;
+                    Steps::new()
+                });
                 held -= known.len();
                 for (step, amount) in steps {
                     known.entry(step).or_default().add(amount);
@@ -55,7 +59,8 @@ impl Query {
                 held += known.len();
             }
             // What a resource is takes more than a step of it.
-            if all.len() > MAX_GROUPS || held > 20 * MAX_GROUPS {
+            let are_many = all.len() > MAX_GROUPS || held > 20 * MAX_GROUPS;
+            if are_many || text_bytes > MAX_TEXT_BYTES {
                 return Err(SearchError::TooManyGroups);
             }
             Ok(())

@@ -7,6 +7,7 @@ use super::grouping::{Groups, Texts, Weight, body_bytes};
 use super::needed::Needed;
 use super::predicate::{Field, Predicate};
 use super::selected::Selected;
+use super::top::Top;
 use super::value::map;
 use hashbrown::HashMap;
 use rayon::prelude::*;
@@ -27,6 +28,12 @@ const TOGETHER: usize = 8;
 /// Groups that a result may have.
 pub const MAX_GROUPS: usize = 100_000;
 
+/// Bytes of all texts of a result.
+pub const MAX_TEXT_BYTES: usize = 64 << 20;
+
+/// Granules whose results are in memory together before they are merged.
+const AT_ONCE: usize = 16;
+
 /// Counts of a granule that have a place each; more are kept in a map.
 const DENSE: usize = 1 << 16;
 
@@ -34,7 +41,7 @@ const DENSE: usize = 1 << 16;
 pub enum SearchError<E> {
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
-    #[error("more than {MAX_GROUPS} different values")]
+    #[error("more than {MAX_GROUPS} different values, or more than 64 MiB of them")]
     TooManyGroups,
     #[error("stopped")]
     Stopped(E),
@@ -198,12 +205,18 @@ impl Query {
         let steps = usize::try_from(steps.div_ceil(spec.step_ns)).unwrap_or(0);
         let work = |view: &View, bits: &Bits| self.count_granule(view, bits, spec);
         let mut groups: BTreeMap<Vec<String>, Vec<u64>> = BTreeMap::new();
+        let mut text_bytes = 0;
         self.each(&self.candidates(granules), check, work, |counted| {
             for (labels, counts) in counted {
-                let all = groups.entry(labels).or_insert_with(|| vec![0; steps]);
+                let own_bytes: usize = labels.iter().map(String::len).sum();
+                let all = groups.entry(labels).or_insert_with(|| {
+                    text_bytes += own_bytes;
+                    vec![0; steps]
+                });
                 counts.into_iter().for_each(|(step, count)| all[step] += count);
                 let cells = groups.len().saturating_mul(steps);
-                if groups.len() > MAX_GROUPS || cells > 50 * MAX_GROUPS {
+                let are_many = groups.len() > MAX_GROUPS || cells > 50 * MAX_GROUPS;
+                if are_many || text_bytes > MAX_TEXT_BYTES {
                     return Err(SearchError::TooManyGroups);
                 }
             }
@@ -264,16 +277,16 @@ impl Query {
         Ok(counted.map(|(group, counts)| (groups.labels(group), counts)).collect())
     }
 
-    /// How often each value of a field occurs; records without it are not counted.
+    /// How often values of a field occur; records without it are not counted.
     ///
     /// # Errors
-    /// Damage, too many values, or `check` says so.
+    /// Damage, or `check` says so.
     pub fn values<E>(
         &self,
         granules: Vec<Arc<Granule>>,
         field: &Field,
         check: impl FnMut() -> Result<(), E>,
-    ) -> Result<HashMap<String, u64>, SearchError<E>> {
+    ) -> Result<Top, SearchError<E>> {
         let work = |view: &View, bits: &Bits| {
             let Texts { labels, groups } = Texts::read(view, field, bits)?;
             let mut counts = vec![0_u64; labels.len()];
@@ -281,9 +294,10 @@ impl Query {
             // The first label is that of the records without a value.
             Ok(labels.into_iter().zip(counts).skip(1).filter(|(_, n)| *n > 0).collect::<Vec<_>>())
         };
-        let mut all = HashMap::new();
+        let mut all = Top::new(MAX_GROUPS, MAX_TEXT_BYTES);
         self.each(&self.candidates(granules), check, work, |counted| {
-            add_counts(&mut all, counted)
+            all.add(counted);
+            Ok(())
         })?;
         Ok(all)
     }
@@ -296,25 +310,15 @@ impl Query {
         &self,
         granules: Vec<Arc<Granule>>,
         check: impl FnMut() -> Result<(), E>,
-    ) -> Result<HashMap<String, u64>, SearchError<E>> {
-        let mut all = HashMap::new();
+    ) -> Result<Top, SearchError<E>> {
+        let mut all = Top::new(MAX_GROUPS, MAX_TEXT_BYTES);
         let candidates = self.candidates(granules);
-        self.each(&candidates, check, count_names, |counted| add_counts(&mut all, counted))?;
+        self.each(&candidates, check, count_names, |counted| {
+            all.add(counted);
+            Ok(())
+        })?;
         Ok(all)
     }
-}
-
-fn add_counts<E>(
-    all: &mut HashMap<String, u64>,
-    counted: Vec<(String, u64)>,
-) -> Result<(), SearchError<E>> {
-    for (label, count) in counted {
-        *all.entry(label).or_insert(0) += count;
-    }
-    if all.len() > MAX_GROUPS {
-        return Err(SearchError::TooManyGroups);
-    }
-    Ok(())
 }
 
 fn count_names(view: &View, bits: &Bits) -> Result<Vec<(String, u64)>, Corrupt> {
@@ -395,9 +399,14 @@ fn each_of<T: Send, E>(
             }
             continue;
         }
-        let found: Vec<Option<T>> =
-            wave.par_iter().with_min_len(TOGETHER).map(&work).collect::<Result<_, Corrupt>>()?;
-        found.into_iter().flatten().try_for_each(&mut merge)?;
+        for several in wave.chunks(AT_ONCE) {
+            let found: Vec<Option<T>> = several
+                .par_iter()
+                .with_min_len(TOGETHER)
+                .map(&work)
+                .collect::<Result<_, Corrupt>>()?;
+            found.into_iter().flatten().try_for_each(&mut merge)?;
+        }
     }
     Ok(())
 }

@@ -73,11 +73,13 @@ impl View {
     /// # Errors
     /// The column is damaged; so in what follows.
     pub fn times(&self) -> Result<&[i64], Corrupt> {
-        Ok(self.once(&self.times, || self.granule.read_shared_ints(Kind::Times, self.keep_rows))?)
+        let (bounds, keep) = ((self.granule.min_ns, self.granule.max_ns), self.keep_rows);
+        Ok(self.once(&self.times, || self.granule.read_shared_ints(Kind::Times, bounds, keep))?)
     }
 
     pub fn rows(&self) -> Result<&[i64], Corrupt> {
-        Ok(self.once(&self.rows, || self.granule.read_shared_ints(Kind::Rows, self.keep_rows))?)
+        let (bounds, keep) = ((self.granule.first_row, self.granule.last_row), self.keep_rows);
+        Ok(self.once(&self.rows, || self.granule.read_shared_ints(Kind::Rows, bounds, keep))?)
     }
 
     pub fn observed(&self) -> Result<&[i64], Corrupt> {
