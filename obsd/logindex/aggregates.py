@@ -130,7 +130,7 @@ def minute_counts(file: LogFile, predicate: tuple[object, ...]) -> list[GroupCou
 
 
 def _count_minutes(
-    file: SegmentFile,
+    file: LogFile,
     predicate: tuple[object, ...],
     span: tuple[int, int],
     totals: dict[tuple[str, str], Minutes],

@@ -188,9 +188,7 @@ class Catalog(Generic[S, M]):
             _unlink(path for path in self._directory.iterdir() if path.name not in names)
         sync_directory(self._directory)
 
-    def set_aside(
-        self, error: _native.CorruptError, files: Collection[SegmentFile[S]]
-    ) -> None:
+    def set_aside(self, error: _native.CorruptError, files: Collection[SegmentFile[S]]) -> None:
         """Set the segment aside that an error is of, one of these; a read may have done so already.
 
         Raises:

@@ -320,6 +320,26 @@ def test_what_another_search_has_set_aside_fails_none(open_engine: Open, tmp_pat
     assert engine.stats().quarantined_segments == 1
 
 
+@pytest.mark.parametrize("merged", [True, False])
+def test_a_head_that_is_damaged_after_it_was_read_is_not_copied(
+    open_engine: Open, tmp_path: Path, merged: bool
+) -> None:
+    engine = open_engine(granule_rows=2)
+    for bodies in (("a", "b", "gone"), ("c", "d")):
+        write(engine, [record(body) for body in bodies])
+        engine.flush()
+    first = min((tmp_path / "logs" / "segments").glob("*.logs"))
+    data = bytearray(first.read_bytes())
+    data[16 + 8 + 1] ^= 0x40  # In the head of the first granule, which is whole.
+    first.write_bytes(data)
+    if not merged:
+        engine.delete(Token("body", "gone"), *EVER, QueryBudget())
+    engine.settle()
+    assert [found.body for found in search(engine)] == ["d", "c"]
+    assert engine.stats().segments == 1
+    assert all(deletion.done_ms is not None for deletion in engine.deletions())
+
+
 def test_merges_and_erasures_go_on_without_what_a_search_set_aside(
     open_engine: Open, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from tests.logindex.rewritten_segments import Block, Granule, build, parse
 
 EVER = (-(1 << 63) + 1, (1 << 63) - 1)
 AROUND = (NOW_NS - 10**14, NOW_NS + 10**14)
-LIMITS = (NOW_NS, *EVER, 1 << 20, 1 << 20)
+LIMITS = (NOW_NS, *EVER, 1 << 20, 1 << 20, 500)
 
 
 def whole(directory: Path) -> list[Granule]:
@@ -148,9 +148,9 @@ def test_any_contents_are_read_or_damaged(
             own, new = blocks[index].data, data.draw(st.binary(min_size=1, max_size=9))
             blocks[index].data = own[:at] + new + own[at + data.draw(st.integers(0, 9)) :]
         case "bits":
-            own = bytearray(blocks[index].data)
-            own[data.draw(st.integers(0, len(own) - 1))] ^= data.draw(st.integers(1, 255))
-            blocks[index].data = bytes(own)
+            flipped = bytearray(blocks[index].data)
+            flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= data.draw(st.integers(1, 255))
+            blocks[index].data = bytes(flipped)
         case "kind":
             kind = data.draw(st.integers(0, 12))
             blocks[index] = Block(kind, b"\x07\x02id" if kind == 11 else b"", blocks[index].data)

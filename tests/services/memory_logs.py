@@ -16,9 +16,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from obsd.api.log_entry import log_entry
 from obsd.model.budget import QueryBudget
+from obsd.model.deletion import Deletion
 from obsd.model.errors import BadInputError, UndecodableError
 from obsd.model.field_statistics import FieldStatistics
-from obsd.model.deletion import Deletion
 from obsd.model.log_labels import stream_labels, structured_metadata
 from obsd.model.log_lines import LogLines
 from obsd.model.log_pattern import LogPattern, PatternValues

@@ -459,11 +459,12 @@ impl Granule {
         work(&data)
     }
 
-    /// Checks every block.
+    /// Checks the head, which may have been damaged since it was read, and every block.
     ///
     /// # Errors
     /// The first damage.
     pub fn verify(&self) -> Result<(), Corrupt> {
+        Self::parse(self.bytes()).map_err(|e| self.corrupt(&e))?;
         for block in &self.blocks {
             self.with_block(block, |_| Ok(())).map_err(|e| self.corrupt(&e))?;
         }
