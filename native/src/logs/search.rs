@@ -32,7 +32,7 @@ pub const MAX_GROUPS: usize = 100_000;
 pub const MAX_TEXT_BYTES: usize = 64 << 20;
 
 /// Granules whose results are in memory together before they are merged.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Counts of a granule that have a place each; more are kept in a map.
 const DENSE: usize = 1 << 16;

@@ -66,7 +66,8 @@ impl Top {
     #[must_use]
     pub fn first(self, limit: usize) -> Vec<(String, u64)> {
         let mut all: Vec<_> = self.counts.into_iter().collect();
-        let order = |a: &(String, u64), b: &(String, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+        let order =
+            |a: &(String, u64), b: &(String, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
         if limit < all.len() {
             all.select_nth_unstable_by(limit, order);
             all.truncate(limit);

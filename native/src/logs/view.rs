@@ -7,6 +7,8 @@ use super::stored::Stored;
 use super::value::Value;
 use std::sync::{Arc, OnceLock};
 
+const ANY: (i64, i64) = (i64::MIN, i64::MAX);
+
 /// Bodies: templates, or whole values, and the variables of each template.
 pub struct StoredBodies {
     pub column: Arc<Stored>,
@@ -85,7 +87,7 @@ impl View {
     pub fn observed(&self) -> Result<&[i64], Corrupt> {
         let times = self.times()?;
         Ok(self.once(&self.observed, || {
-            let later = self.granule.read_shared_ints(Kind::Observed, self.keep_rows)?;
+            let later = self.granule.read_shared_ints(Kind::Observed, ANY, self.keep_rows)?;
             Ok(later.iter().zip(times).map(|(later, time)| later.wrapping_add(*time)).collect())
         })?)
     }
