@@ -13,7 +13,7 @@ from obsd.api.auth import project_of
 from obsd.api.errors import ErrorAnswer, ErrorRenderer, NotFoundError
 from obsd.api.jaeger_json import envelope, error_envelope, trace_json
 from obsd.api.json_body import json_response
-from obsd.api.keys import TRACES
+from obsd.api.keys import METRICS, TRACES
 from obsd.api.params import InvalidParameterError, Params, read_params
 from obsd.api.trace_params import DURATION, KIND, NAME, SERVICE, NanoRange, all_of, tag_condition
 from obsd.model.go_duration import MAX_NS, parse_go_duration_ns
@@ -21,6 +21,7 @@ from obsd.model.span import SpanKind
 from obsd.model.span_predicate import CompareField, SpanPredicate
 from obsd.services.span_store import SpanStore, TraceSearch
 from obsd.services.trace_collector import parse_trace_id
+from obsd.services.trace_links import ServiceLinks
 
 if TYPE_CHECKING:
     from obsd.model.budget import QueryBudget
@@ -35,6 +36,8 @@ MAX_SPANS: Final = 200_000
 
 LOOKBACK_NS: Final = 2 * 86_400 * 1_000_000_000
 _US: Final = 1_000
+_MS: Final = 1_000_000
+_DAY_MS: Final = 86_400_000
 _SECOND_NS: Final = 1_000_000_000
 _INTEGER: Final = re.compile(r"\d{1,18}", re.ASCII)
 _DAYS: Final = re.compile(r"(\d{1,5})d", re.ASCII)
@@ -213,6 +216,30 @@ async def show(request: web.Request) -> web.Response:
     return json_response(envelope([trace_json(spans)]))
 
 
+async def dependencies(request: web.Request) -> web.Response:
+    """`GET …/dependencies?endTs=&lookback=`: who calls whom, and how often."""
+    params = await read_params(request)
+    traces = request.app[TRACES]
+    if not params.text("endTs"):
+        raise InvalidParameterError("endTs", "unable to parse endTs: it is required")
+    end_ns = min(_whole(params, "endTs", 0) * _MS, MAX_NS)
+    start_ns = max(end_ns - _whole(params, "lookback", _DAY_MS) * _MS, 0)
+    links = await ServiceLinks(traces, request.app[METRICS]).between(
+        project_of(request), start_ns, end_ns
+    )
+    shown = [
+        {"parent": link.parent, "child": link.child, "callCount": link.calls} for link in links
+    ]
+    return json_response(envelope(shown))
+
+
+def _whole(params: Params, name: str, default: int) -> int:
+    text = params.text(name)
+    if text and not _INTEGER.fullmatch(text):
+        raise InvalidParameterError(name, f"unable to parse {name}: expected milliseconds")
+    return int(text) if text else default
+
+
 def render_error(answer: ErrorAnswer) -> web.Response:
     """Jaeger's form."""
     response = json_response(error_envelope(answer.status, answer.message), status=answer.status)
@@ -229,6 +256,7 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{PREFIX}/services", services),
         web.get(f"{PREFIX}/services/{{service:.+}}/operations", service_operations),
         web.get(f"{PREFIX}/operations", operations),
+        web.get(f"{PREFIX}/dependencies", dependencies),
         web.get(f"{PREFIX}/traces", search),
         web.get(f"{PREFIX}/traces/{{id}}", show),
     ]

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from obsd.api.auth import project_of
 from obsd.api.errors import NotFoundError
-from obsd.api.keys import TRACES
+from obsd.api.keys import METRICS, TRACES
 from obsd.ingest.zipkin_json import span_json
 from obsd.ingest.zipkin_otlp import zipkin_span
 from obsd.model.budget import QueryBudget
@@ -27,7 +27,7 @@ from obsd.model.span_predicate import (
 )
 from obsd.services.span_store import SpanStore, TraceSearch
 from obsd.services.trace_collector import TraceCollector, parse_trace_id
-from obsd.services.trace_links import links_between_services
+from obsd.services.trace_links import ServiceLinks
 
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 10_000
@@ -108,9 +108,8 @@ async def dependencies(request: web.Request) -> web.Response:
     """`GET /api/v2/dependencies?endTs=`: who calls whom, and how often."""
     _required(request, "endTs")
     start_ns, end_ns = _range(request, default_lookback_ms=_DAY_MS)
-    links = await _traces(request).read(
-        project_of(request),
-        lambda store, budget: links_between_services(store, start_ns, end_ns, budget),
+    links = await ServiceLinks(request.app[TRACES], request.app[METRICS]).between(
+        project_of(request), start_ns, end_ns
     )
     return _json(
         [

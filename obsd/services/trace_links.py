@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from obsd.model.budget import QueryBudget
 from obsd.model.span import SpanKind, StatusCode
 from obsd.model.span_predicate import AllSpans, Constant, Field
+from obsd.services.service_map import USER, ServiceMap
 from obsd.services.span_store import SpanColumns, SpanStore
+
+if TYPE_CHECKING:
+    from obsd.services.metrics_collector import MetricsCollector
+    from obsd.services.trace_collector import TraceCollector
+
+MAX_SPANS: Final = 200_000
+"""Spans of which links are counted one by one; each takes some hundred bytes."""
+
+_MS: Final = 1_000_000
 
 _INTRINSICS: Final = ("span_id", "parent_id", "service", "kind", "status")
 _FIELDS: Final = (*(Field("intrinsic", n) for n in _INTRINSICS), Field("span", "peer.service"))
@@ -36,13 +46,39 @@ class ServiceLink:
 
 def links_between_services(
     store: SpanStore, start_ns: int, end_ns: int, budget: QueryBudget
-) -> list[ServiceLink]:
-    """The links that spans of a time tell, by their names."""
+) -> list[ServiceLink] | None:
+    """The links that spans of a time tell, by their names; None where there are too many spans."""
     spans: list[_Span] = []
     for columns in store.scan(AllSpans(), _FIELDS, start_ns, end_ns, budget, trace_ids=True):
+        if len(spans) + len(columns.start_ns) > MAX_SPANS:
+            return None
         spans += _rows(columns)
-        budget.reserve(len(spans))
     return _count(spans)
+
+
+class ServiceLinks:
+    """The links of a project: of a few spans exactly, else out of the metrics made of them."""
+
+    def __init__(self, traces: TraceCollector, metrics: MetricsCollector) -> None:
+        self._traces = traces
+        self._map = ServiceMap(metrics)
+
+    async def between(self, project_id: str, start_ns: int, end_ns: int) -> list[ServiceLink]:
+        """The links of a time, by their names."""
+        links = await self._traces.read(
+            project_id,
+            lambda store, budget: links_between_services(store, start_ns, end_ns, budget),
+        )
+        if links is not None:
+            return links
+        found = await self._map.increases(project_id, start_ns // _MS, end_ns // _MS)
+        sums: dict[tuple[str, str], ServiceLink] = {}
+        for (client, server, _), calls in found.edges.items():
+            if client != USER:
+                link = sums.setdefault((client, server), ServiceLink(client, server))
+                link.calls += round(calls.count)
+                link.errors += round(calls.errors)
+        return sorted(sums.values(), key=lambda link: (link.parent, link.child))
 
 
 def _rows(columns: SpanColumns) -> list[_Span]:

@@ -204,3 +204,26 @@ async def test_version_3_answers_in_otlp(app) -> None:
     assert (await app.get(f"{API}/v3/traces", {"query.service_name": "web"})).status == 400
     by_attribute = {"query.attributes[n]": "7", **times}
     assert (await app.get(f"{API}/v3/traces", by_attribute)).json["result"]["resourceSpans"]
+
+
+async def test_dependencies_are_counted(app) -> None:
+    end_ms = str(NOW_NS // MS)
+    found = await data(app, "/dependencies", endTs=end_ms, lookback="3600000")
+    assert found == [{"parent": "web", "child": "db/main", "callCount": 1}]
+    assert await data(app, "/dependencies", endTs=end_ms, lookback="1000") == []
+    assert (await app.get(f"{API}/dependencies")).status == 400
+    assert (await app.get(f"{API}/dependencies", {"endTs": "x"})).status == 400
+
+
+async def test_dependencies_of_many_spans_come_from_their_metrics(app, monkeypatch) -> None:
+    monkeypatch.setattr("obsd.services.trace_links.MAX_SPANS", 2)
+    labels = 'client="web",server="db",connection_type=""'
+    at_s = NOW_NS // SECOND_NS
+    lines = [
+        f"traces_service_graph_request_total{{{labels}}} {7 * (ago < 60)} {(at_s - ago) * 1000}"
+        for ago in range(3600, -1, -15)
+    ]
+    sent = await app.post("/api/v1/import/prometheus", "\n".join(lines) + "\n")
+    assert sent.status == 204, sent.text
+    found = await data(app, "/dependencies", endTs=str(NOW_NS // MS), lookback="3600000")
+    assert found == [{"parent": "web", "child": "db", "callCount": 7}]
