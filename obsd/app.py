@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,7 @@ from obsd.services.span_telemetry import SpanCollector
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
 from obsd.services.trace_collector import TraceCollector
+from obsd.services.trace_pins import pin_exemplars
 from obsd.tsdb.options import EngineOptions
 
 if TYPE_CHECKING:
@@ -271,6 +273,7 @@ class Server:
         self._logs.deletions.also(self._errors.forget_deleted)
         self._traces.deletions.also(self._errors.forget_deleted_spans)
         self._projects.traces.before_use.append(self._errors.opened)
+        self._projects.traces.before_use.append(partial(pin_exemplars, self._projects))
         self._log_metrics = log_metrics.LogMetrics(
             lambda: self._projects.logs,
             self._projects.directory,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -174,6 +174,13 @@ class SpanStore(Protocol):
     before_flush: list[Callable[[int], None]]
     """Called with the last span's number before a flush takes spans up to it out of memory. To be
     added to before the store is used, by `EngineSet.before_use`."""
+
+    @property
+    def pinned(self) -> list[Callable[[int, int], Iterable[bytes]]]:
+        """What is called with a range of times for the ids of traces that sampling must keep.
+
+        To be added to as `before_flush`.
+        """
 
     def flush_due(self) -> bool: ...
 

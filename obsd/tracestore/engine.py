@@ -41,7 +41,7 @@ from obsd.segments.reader import FOREVER_NS, MS_NS
 from obsd.segments.writer import Writer
 from obsd.tracestore import filenames
 from obsd.tracestore.catalog import span_kind
-from obsd.tracestore.hidden import MAX_TRACES, encode_traces, trace_set
+from obsd.tracestore.hidden import MAX_TRACES, check_traces, encode_traces, trace_set
 from obsd.tracestore.options import SpanOptions
 from obsd.tracestore.predicates import Encoded
 from obsd.tracestore.reader import SpanReader
@@ -79,7 +79,7 @@ class SpanEngine(SpanReader):
         catalog = Catalog.open(
             directory / filenames.SEGMENTS_DIRECTORY, quarantine, span_kind(options.granule_spans)
         )
-        deletions = Deletions.open(directory / filenames.DELETIONS, quarantine)
+        deletions = Deletions.open(directory / filenames.DELETIONS, quarantine, check_traces)
         super().__init__(catalog, deletions, clock, options.kept_ms)
         _native.bound_span_columns(options.max_cache_bytes)
         self._options = options
@@ -278,8 +278,7 @@ class SpanEngine(SpanReader):
                 except OSError as error:
                     raise StorageUnavailableError(f"cannot sample traces: {error}") from error
                 except _native.CorruptError as error:
-                    path, detail = error.args
-                    self._set_aside(path, detail, error)
+                    self._catalog.set_aside(error, files)
                 except ValueError:
                     # A search has set one of them aside meanwhile; the others are still due.
                     log.info("sampling given up: a segment is gone")

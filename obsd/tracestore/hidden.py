@@ -24,25 +24,32 @@ def encode_traces(trace_ids: Sequence[bytes]) -> Encoded:
     return ("traces", base64.b64encode(b"".join(sorted(trace_ids))).decode())
 
 
-def decode_traces(pending: Sequence[Pending]) -> list[bytes]:
-    """The traces of some deletions.
+def decode_traces(gone: Encoded) -> list[bytes]:
+    """The traces of a deletion.
 
     Raises:
-        ValueError: a deletion is none of traces.
+        ValueError: they are none.
     """
-    found: list[bytes] = []
-    for each in pending:
-        kind, text = each.gone
-        if kind != "traces":
-            raise ValueError(f"unknown deletion {kind!r}")
-        packed = base64.b64decode(str(text), validate=True)
-        found += [packed[at : at + _ID_BYTES] for at in range(0, len(packed), _ID_BYTES)]
-    return found
+    kind, text = gone
+    packed = base64.b64decode(str(text), validate=True)
+    if kind != "traces" or len(packed) % _ID_BYTES:
+        raise ValueError(f"a deletion of {kind!r}, {len(packed)} bytes")
+    return [packed[at : at + _ID_BYTES] for at in range(0, len(packed), _ID_BYTES)]
+
+
+def check_traces(gone: Encoded) -> None:
+    """See whether a stored deletion is one of traces.
+
+    Raises:
+        ValueError: it is not.
+    """
+    decode_traces(gone)
 
 
 def trace_set(pending: Sequence[Pending]) -> _native.SpanTraceSet:
-    """The same, as native code reads it."""
-    return _native.SpanTraceSet(decode_traces(pending))
+    """The traces of some deletions."""
+    ids = [trace_id for each in pending for trace_id in decode_traces(each.gone)]
+    return _native.SpanTraceSet(ids)
 
 
 class HiddenTraces:

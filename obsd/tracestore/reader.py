@@ -210,10 +210,9 @@ class SpanReader(SegmentReader[_native.SpanSegment, _native.SpanMemtable]):
             try:
                 turn = running.next(budget.check)
             except _native.CorruptError as error:
-                path, detail = error.args
-                self._set_aside(path, detail, error)
+                self._set_aside(error)
                 if has_begun:  # What has been given is not to be given again.
-                    raise CorruptDataError(path, detail) from error
+                    raise CorruptDataError(*error.args) from error
                 running = self._read(begin)
                 continue
             if turn is None:

@@ -95,6 +95,7 @@ class MemorySpans:
         self.gone: set[int] = set()  # Rows that are deleted.
         self.flushed_row = -1
         self.before_flush: list[Callable[[int], None]] = []
+        self.pinned: list[Callable[[int, int], Iterable[bytes]]] = []
 
     # Writing
 
