@@ -11,7 +11,7 @@ from obsd.model.span import Scope, Span, SpanEvent, SpanKind, SpanLink, StatusCo
 
 S = 1_000_000_000
 MINUTE = 60 * S
-T0 = 1_700_000_000 * S  # A whole minute of nothing in particular.
+T0 = 1_700_000_040 * S  # A whole minute.
 
 
 def span(trace: int, number: int, parent: int, name: str, **fields: Any) -> Span:
