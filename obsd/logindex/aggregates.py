@@ -290,7 +290,8 @@ def _decode(payload: bytes) -> SegmentCounts:
     if not inflater.eof:
         raise ValueError(f"it ends early, or is of more than {MAX_BYTES:,} bytes")
     kept = msgspec.msgpack.decode(packed, type=SegmentCounts)
-    for each in (*kept.groups, *kept.patterns):
+    counted: list[GroupCounts | PatternCounts] = [*kept.groups, *kept.patterns]
+    for each in counted:
         if len(each.minutes) != len(each.counts):
             raise ValueError(f"{len(each.minutes)} minutes have {len(each.counts)} counts")
     return kept
