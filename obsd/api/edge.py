@@ -31,6 +31,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOT_PATHS: Final = frozenset(prefix + path for prefix in PREFIXES for path in WRITE_PATHS)
 
+_INGEST: Final = "obsd.ingest."
+"""Where all handlers of writes are."""
+
 # Served in every phase of the server's life.
 _ALWAYS_SERVED = OPEN_PATHS | {"/metrics"}
 
@@ -93,8 +96,15 @@ class Edge:
             request.method, _route_of(request), response.status, seconds
         )
         if self._logs_requests:
-            log_request(request, response, seconds)
+            self._log(request, response, seconds)
         return response
+
+    def _log(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+        """Of writes only those that are refused, and of these one a second."""
+        if not _is_write(request):
+            log_request(request, response, seconds)
+        elif response.status >= 400:
+            self._refused_writes.log_request(request, response, seconds)
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -153,6 +163,11 @@ def _options(request: web.Request) -> web.Response | None:
     if not isinstance(error, web.HTTPMethodNotAllowed):
         return None
     return web.Response(status=204, headers={"Allow": ", ".join(sorted(error.allowed_methods))})
+
+
+def _is_write(request: web.Request) -> bool:
+    handler = request.match_info.handler
+    return request.method in ("POST", "PUT") and handler.__module__.startswith(_INGEST)
 
 
 def _refuse(phase: Phase) -> None:

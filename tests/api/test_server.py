@@ -316,6 +316,17 @@ async def test_every_address_of_remote_write_takes_the_short_way(tmp_path) -> No
     assert {"/prometheus/api/v1/write", "/api/v1/prom/remote/write"} <= HOT_PATHS
 
 
+async def test_of_writes_only_refused_ones_are_logged_and_sparsely(tmp_path, caplog) -> None:
+    async with running_app(tmp_path) as app:
+        with caplog.at_level(logging.INFO, "obsd.access"):
+            for body, status in (("up 1", 204), ("{", 400), ("{", 400)):
+                answer = await app.post("/api/v1/import/prometheus", body)
+                assert answer.status == status
+            await app.post("/api/v1/query", {"query": "up"})
+    logged = [(r.path, r.status) for r in caplog.records if r.name == "obsd.access"]
+    assert logged == [("/api/v1/import/prometheus", 400), ("/api/v1/query", 200)]
+
+
 async def test_requests_are_logged_with_their_fields(server, caplog) -> None:
     with caplog.at_level(logging.DEBUG, "obsd.access"):
         headers = {"X-Scope-OrgID": "team"}
