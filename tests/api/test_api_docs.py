@@ -11,7 +11,7 @@ from aiohttp import web
 
 from obsd.api.prometheus_routes import WRITE_PATHS
 from obsd.api.server import ROUTE_MODULES
-from obsd.ingest import json_lines, otlp_logs, otlp_metrics
+from obsd.ingest import json_lines, otlp_logs, otlp_metrics, otlp_traces
 
 DOCS = Path(__file__).parents[2] / "docs" / "api"
 # Health and the start page are in docs/operations.md.
@@ -45,7 +45,8 @@ def served(modules: Iterable[str] = ROUTE_MODULES) -> set[tuple[str, str]]:
 def aliases() -> set[str]:
     """Other paths of the same thing, which are named in its text."""
     metrics = set(WRITE_PATHS) - {"/api/v1/write"}
-    return metrics | set(otlp_logs.PATHS[1:] + otlp_metrics.PATHS[1:]) | set(json_lines.PATHS[1:])
+    otlp = otlp_logs.PATHS[1:] + otlp_metrics.PATHS[1:] + otlp_traces.PATHS[1:]
+    return metrics | set(otlp) | set(json_lines.PATHS[1:])
 
 
 def test_every_route_is_documented_and_the_other_way_round():
