@@ -8,19 +8,16 @@ import msgspec
 from aiohttp import web
 
 from obsd.api.auth import project_of
+from obsd.api.deletion_entry import deletion_entry, deletion_time
 from obsd.api.errors import NotFoundError
 from obsd.api.json_body import json_response, read_json
 from obsd.api.keys import LOGS
 from obsd.api.params import InvalidParameterError
-from obsd.api.relative_time import parse_time_or_relative_ns
-from obsd.model.deletion import Deletion
-from obsd.model.rfc3339 import format_rfc3339_ns
 from obsd.services.log_aggregator import LogQuery
 
 PATH: Final = "/api/v1/monitoring/logs/delete"
 
 _MAX_BODY_BYTES: Final = 1 << 20
-_MAX_TIME_NS: Final = (1 << 63) - 1
 
 
 class DeleteModel(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,48 +36,15 @@ class DeleteModel(msgspec.Struct, forbid_unknown_fields=True):
         return LogQuery(self.query, tuple(self.level), tuple(self.service))
 
 
-class DeletionEntry(msgspec.Struct):
-    """A deletion as the API shows it.
-
-    Attributes:
-        state: pending, then done.
-        files_rewritten: files that were written anew, or removed.
-        error: why the last attempt to write files anew failed; "" without one.
-    """
-
-    id: str
-    created: str
-    from_: str = msgspec.field(name="from")
-    to: str
-    matched: int
-    state: str
-    done: str | None
-    files_rewritten: int
-    error: str
-
-
-def deletion_entry(deletion: Deletion) -> DeletionEntry:
-    """The entry of a deletion."""
-    done_ms = deletion.done_ms
-    return DeletionEntry(
-        id=deletion.id,
-        created=format_rfc3339_ns(deletion.created_ms * 1_000_000),
-        from_=format_rfc3339_ns(deletion.start_ns),
-        to=format_rfc3339_ns(deletion.end_ns),
-        matched=deletion.matched,
-        state="pending" if done_ms is None else "done",
-        done=None if done_ms is None else format_rfc3339_ns(done_ms * 1_000_000),
-        files_rewritten=deletion.files,
-        error=deletion.failure,
-    )
-
-
 async def delete(request: web.Request) -> web.Response:
     """`POST`: delete what matches and is there now; with `dry_run=1`, only count it."""
     asked = await read_json(request, DeleteModel, _MAX_BODY_BYTES)
     logs = request.app[LOGS]
     now_ns = logs.now_ns()
-    start_ns, end_ns = _time("from", asked.from_, now_ns), _time("to", asked.to, now_ns)
+    start_ns, end_ns = (
+        deletion_time("from", asked.from_, now_ns),
+        deletion_time("to", asked.to, now_ns),
+    )
     query, project_id = asked.to_query(), project_of(request)
     if request.query.get("dry_run", "0") not in ("", "0", "false"):
         return json_response(
@@ -88,14 +52,6 @@ async def delete(request: web.Request) -> web.Response:
         )
     deletion = await logs.deletions.delete(project_id, query, start_ns, end_ns)
     return json_response(deletion_entry(deletion), status=202)
-
-
-def _time(name: str, value: str | float, now_ns: int) -> int:
-    try:
-        time_ns = parse_time_or_relative_ns(str(value), now_ns)
-    except ValueError as error:
-        raise InvalidParameterError(name, error) from error
-    return min(max(time_ns, 0), _MAX_TIME_NS)
 
 
 async def list_all(request: web.Request) -> web.Response:

@@ -17,6 +17,9 @@ APIS: Final = {
     "loki": "/loki/api/v1/push",
     "elasticsearch": "/es/_bulk",
     "splunk": "/services/collector",
+    "jaeger": "/jaeger/api/traces",
+    "tempo": "/tempo/api/search",
+    "zipkin": "/zipkin/api/v2/spans",
 }
 """By receiver, one of its paths on the main listener: what its own listener does not have is told
 in the form of that path's errors."""

@@ -67,6 +67,7 @@ ROUTE_MODULES: Final = (
     "obsd.api.tempo_search",
     "obsd.api.tempo_tags",
     "obsd.api.tempo_traces",
+    "obsd.api.trace_deletion",
     "obsd.ingest.elasticsearch",
     "obsd.ingest.exposition",
     "obsd.ingest.jaeger_thrift",

@@ -249,3 +249,40 @@ async def test_a_wrong_id_is_refused(app) -> None:
 async def test_projects_are_apart(app, shop) -> None:
     answer = await app.get(PATH, headers={"X-Scope-OrgID": "other"})
     assert answer.json["traces"] == []
+
+
+def doomed(query: str, **times: str) -> dict[str, str]:
+    return {"query": query, "from": "-1h", "to": "now"} | times
+
+
+@pytest.mark.usefixtures("shop")
+async def test_traces_are_deleted_by_query(app) -> None:
+    path = f"{PATH}/delete"
+    by_user = doomed('{ span.user = "ann" }')
+    counted = await app.request("POST", f"{path}?dry_run=1", json=by_user)
+    assert (counted.status, counted.json["matched"] > 0) == (200, True)
+    assert await ids(app) == [1, 2, 3]
+    answer = await app.request("POST", path, json=by_user)
+    assert answer.status == 202, answer.text
+    assert await ids(app) == [2, 3]
+    (listed,) = (await app.get(path)).json["deletions"]
+    assert listed["id"] == answer.json["id"]
+    assert (await app.get(f"{path}/{listed['id']}")).json["id"] == listed["id"]
+    assert (await app.get(f"{path}/none")).status == 404
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    "body",
+    [
+        doomed("{} >> { .a = 1 }"),
+        doomed("{} | count() > 3"),
+        doomed("{ .a = }"),
+        doomed(""),
+        doomed("{}", to="-2h"),
+        {"query": "{}"},
+    ],
+)
+async def test_what_does_not_say_plainly_what_to_delete_deletes_nothing(app, body) -> None:
+    assert (await app.request("POST", f"{PATH}/delete", json=body)).status == 400
+    assert await ids(app) == [1, 2, 3]

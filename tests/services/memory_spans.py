@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from obsd.model.budget import QueryBudget
+from obsd.model.deletion import Deletion
 from obsd.model.errors import BadInputError
 from obsd.model.span import ServiceSpans, Span, SpanKind, TraceSummary
 from obsd.model.span_predicate import Constant, Field, SpanPredicate
@@ -37,16 +38,6 @@ class Stats:
     spans: int
     wal_bytes: int = 0
     segment_bytes: int = 0
-
-
-@dataclass
-class Deletion:
-    id: str
-    start_ns: int
-    end_ns: int
-    matched: int
-    created_ms: int = 0
-    done_ms: int | None = 0
 
 
 def summarize(spans: Sequence[Span]) -> TraceSummary:
@@ -258,7 +249,9 @@ class MemorySpans:
         gone = self._deletable(predicate, start_ns, end_ns)
         self.gone |= gone
         number = str(len(self.deleted))
-        self.deleted.append(Deletion(number, start_ns, end_ns, len(gone)))
+        self.deleted.append(
+            Deletion(number, 0, start_ns, end_ns, self.last_row(), len(gone), done_ms=0)
+        )
         return self.deleted[-1]
 
     def deletions(self) -> list[Deletion]:
