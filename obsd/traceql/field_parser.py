@@ -33,6 +33,7 @@ _WORDS: Final[dict[str, ast.Constant]] = {
     **{name: status for status, name in STATUS_NAMES.items()},
     **{name: kind for kind, name in KIND_NAMES.items()},
 }
+_NIL_ALONE: Final = "nil can only be compared, by = or !="
 _BARE_INTRINSICS: Final = frozenset(name for name in ast.INTRINSICS if ":" not in name)
 
 
@@ -49,14 +50,12 @@ class FieldParser:
             left = self._operand()
             while (level := PRECEDENCE.get(op := self._tokens.peek().kind, 0)) >= minimum:
                 if isinstance(left, ast.Nil) and op not in {"=", "!="}:
-                    raise self._tokens.unexpected()
+                    raise self._tokens.error(left.span, _NIL_ALONE)
                 self._tokens.next()
                 right = self.expr(level if op == "^" else level + 1, nil=op in {"=", "!="})
                 left = _combined(op, left, right, self._tokens.since(start))
         if isinstance(left, ast.Nil) and not nil:
-            raise self._tokens.error(
-                left.span, "syntax error: nil can only be compared, by = or !="
-            )
+            raise self._tokens.error(left.span, _NIL_ALONE)
         return left
 
     def _operand(self) -> ast.FieldExpr:
