@@ -279,7 +279,8 @@ class Projects:
         """Close every engine; from then on none opens."""
         with self._opening:
             self._closed = True
-            engines = [*self._metrics, *self.logs, *self.traces]
+            # What follows spans and logs writes metrics when they are flushed for the last time.
+            engines = [*self.traces, *self.logs, *self._metrics]
             self._metrics.take_all()
             self.logs.take_all()
             self.traces.take_all()

@@ -107,7 +107,8 @@ class SpanEngine(SpanReader):
         )
         self.before_flush: list[Callable[[int], None]] = []
         """Called with the last span's number before a flush takes spans up to it out of memory:
-        whoever follows arrivals reads them then. To be added to before the engine is used."""
+        whoever follows arrivals reads them then, and an OSError puts the flush off. To be added to
+        before the engine is used."""
         # Under the writer's lock.
         self._accepted = 0
         self._rejected: Counter[str] = Counter()
@@ -212,6 +213,8 @@ class SpanEngine(SpanReader):
         for follow in self.before_flush:
             try:
                 follow(last_row)
+            except OSError:
+                raise  # What follows is to be durable first, and a flush wants room as well.
             except Exception:
                 # A flush that waited for it would end in memtables that are full.
                 log.exception("whoever follows spans has missed some")
