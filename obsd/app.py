@@ -233,6 +233,7 @@ class Server:
         self._receivers = Receivers()
         self._arrivals = ArrivalRate()
         self._log_arrivals = ArrivalRate()
+        self._span_arrivals = ArrivalRate()
         self._state = ServerState()
         log_memory, span_memory = HeadMemory(), HeadMemory()
         self._projects = Projects(
@@ -334,6 +335,7 @@ class Server:
             telemetry=self._telemetry,
             supervisor=self._supervisor,
             log_arrivals=self._log_arrivals,
+            span_arrivals=self._span_arrivals,
             authenticator=authenticator,
             self_monitoring=self_monitoring,
         )
@@ -428,15 +430,19 @@ class Server:
 
     async def _record_arrivals(self) -> None:
         loop = asyncio.get_running_loop()
-        samples, records = await loop.run_in_executor(self._pools.io, self._count_stored)
+        counts = await loop.run_in_executor(self._pools.io, self._count_stored)
         now_s = self._clock.monotonic_s()
-        self._arrivals.record(now_s, samples)
-        self._log_arrivals.record(now_s, records)
+        rates = (self._arrivals, self._log_arrivals, self._span_arrivals)
+        for rate, count in zip(rates, counts, strict=True):
+            rate.record(now_s, count)
 
-    def _count_stored(self) -> tuple[int, int]:
-        """Samples and log records since the start."""
-        samples = sum(engine.stats().samples for _, engine in self._projects)
-        return samples, sum(store.stats().records for _, store in self._projects.logs)
+    def _count_stored(self) -> tuple[int, int, int]:
+        """Samples, log records and spans since the start."""
+        return (
+            sum(engine.stats().samples for _, engine in self._projects),
+            sum(store.stats().records for _, store in self._projects.logs),
+            sum(store.stats().spans for _, store in self._projects.traces),
+        )
 
     def _on_signal(self, number: int) -> None:
         self._stop_signals += 1

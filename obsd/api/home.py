@@ -20,6 +20,7 @@ from obsd.api.keys import (
     LOG_ARRIVALS,
     PROJECTS,
     SELF_MONITORING,
+    SPAN_ARRIVALS,
     STATE,
 )
 from obsd.config.units import FOREVER, format_duration
@@ -56,6 +57,7 @@ class _Stored:
     active_series: int
     samples: int
     records: int
+    spans: int
     size_bytes: int
     projects: int
 
@@ -79,6 +81,8 @@ async def home(request: web.Request) -> web.Response:
         "samples": f"{stored.samples:,}",
         "log_rate": f"{application[LOG_ARRIVALS].per_second:,.0f}",
         "records": f"{stored.records:,}",
+        "span_rate": f"{application[SPAN_ARRIVALS].per_second:,.0f}",
+        "spans": f"{stored.spans:,}",
         "size": f"{stored.size_bytes / (1 << 20):,.1f} MiB",
         "projects": f"{stored.projects:,}",
         "retention": FOREVER if retention_s is None else format_duration(retention_s),
@@ -93,13 +97,15 @@ async def home(request: web.Request) -> web.Response:
 def _stored(projects: Projects) -> _Stored:
     stats = [engine.stats() for _, engine in projects]
     logs = [store.stats() for _, store in projects.logs]
+    traces = [store.stats() for _, store in projects.traces]
     size_bytes = sum(s.wal_bytes + sum(level.size_bytes for level in s.levels) for s in stats)
     return _Stored(
         active_series=sum(s.active_series for s in stats),
         samples=sum(s.samples for s in stats),
         records=sum(s.records for s in logs),
-        size_bytes=size_bytes + sum(s.wal_bytes + s.segment_bytes for s in logs),
-        projects=len({project for project, _ in [*projects, *projects.logs]}),
+        spans=sum(s.spans for s in traces),
+        size_bytes=size_bytes + sum(s.wal_bytes + s.segment_bytes for s in (*logs, *traces)),
+        projects=len({project for project, _ in [*projects, *projects.logs, *projects.traces]}),
     )
 
 

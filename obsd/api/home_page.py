@@ -88,6 +88,8 @@ PAGE: Final = f"""<!doctype html>
 <div><dt>Samples since the start</dt><dd>$samples</dd></div>
 <div><dt>Log records per second, now</dt><dd>$log_rate</dd></div>
 <div><dt>Log records since the start</dt><dd>$records</dd></div>
+<div><dt>Spans per second, now</dt><dd>$span_rate</dd></div>
+<div><dt>Spans since the start</dt><dd>$spans</dd></div>
 <div><dt>On disk</dt><dd>$size</dd></div>
 <div><dt>Projects</dt><dd>$projects</dd></div>
 <div><dt>This host's own metrics</dt><dd class="text">$host</dd></div>
@@ -103,10 +105,10 @@ $token_note
 <pre><code>echo 'room_temperature_celsius{{room="kitchen"}} 21.5' |
   curl -sS$curl_token --data-binary @- $url/api/v1/import/prometheus</code></pre>
 
-<h2>Send logs</h2>
-<p class="dim">OpenTelemetry SDKs and the Collector, over OTLP/HTTP, need
-<code>OTEL_EXPORTER_OTLP_ENDPOINT=$url</code>; Promtail and Alloy push to
-<code>$url/loki/api/v1/push</code>.</p>
+<h2>Send logs and traces</h2>
+<p class="dim">OpenTelemetry SDKs and the Collector bring logs, traces and metrics over OTLP/HTTP with
+<code>OTEL_EXPORTER_OTLP_ENDPOINT=$url</code>. Promtail and Alloy push to
+<code>$url/loki/api/v1/push</code>, Zipkin's reporters to <code>$url/api/v2/spans</code>.</p>
 <pre><code>echo '{{"level":"info","service":"kitchen","message":"the kettle boils"}}' |
   curl -sS$curl_token --data-binary @- $url/ingest/jsonline</code></pre>
 

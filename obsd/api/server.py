@@ -100,6 +100,7 @@ class Services:
     log_metrics: LogMetrics
     arrivals: ArrivalRate
     log_arrivals: ArrivalRate
+    span_arrivals: ArrivalRate
     telemetry: Telemetry
     supervisor: Supervisor
     authenticator: Authenticator
@@ -146,6 +147,7 @@ def build_app(
     application[keys.PROJECTS] = services.projects
     application[keys.ARRIVALS] = services.arrivals
     application[keys.LOG_ARRIVALS] = services.log_arrivals
+    application[keys.SPAN_ARRIVALS] = services.span_arrivals
     application[keys.TELEMETRY] = services.telemetry
     application[keys.SUPERVISOR] = services.supervisor
     application[keys.SELF_MONITORING] = services.self_monitoring

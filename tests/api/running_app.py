@@ -143,6 +143,7 @@ async def running_app(
         log_metrics=counted,
         arrivals=ArrivalRate(),
         log_arrivals=ArrivalRate(),
+        span_arrivals=ArrivalRate(),
         telemetry=Telemetry(),
         supervisor=Supervisor(),
         authenticator=Authenticator(None),

@@ -98,6 +98,7 @@ async def serve(handlers: Handlers, directory, *, token: str | None = None):
         log_metrics=None,
         arrivals=None,
         log_arrivals=None,
+        span_arrivals=None,
         telemetry=Telemetry(),
         supervisor=Supervisor(),
         authenticator=authenticator,
