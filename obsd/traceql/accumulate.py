@@ -14,6 +14,9 @@ from obsd.traceql.batches import Column
 from obsd.traceql.spansets import key_of
 from obsd.traceql.value import Value
 
+COUNTED: Final = frozenset({"rate", "count_over_time", "histogram_over_time", "quantile_over_time"})
+"""Functions that count spans, whatever their numbers."""
+
 _GROWTH: Final = 2
 
 
@@ -99,7 +102,8 @@ class Accumulator:
         self._budget.reserve(2 * grown * self._steps)
         more = grown - held
         self._counts = np.vstack((self._counts, np.zeros((more, self._steps))))
-        self._sums = np.vstack((self._sums, np.full((more, self._steps), self._initial)))
+        if self._op not in COUNTED:
+            self._sums = np.vstack((self._sums, np.full((more, self._steps), self._initial)))
 
     def counts(self, rows: int) -> NDArray[np.float64]:
         """How many spans there were, shape (rows, steps)."""

@@ -27,6 +27,8 @@ from obsd.traceql.trace import Trace
 from obsd.traceql.value import Duration, Opaque, Value
 
 _BATCH: Final = 4096
+_STATUSES: Final[dict[object, StatusCode]] = {int(each): each for each in StatusCode}
+_KINDS: Final[dict[object, SpanKind]] = {int(each): each for each in SpanKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,9 @@ def _column(of: Field, codes: NDArray[np.int32], values: Sequence[Value]) -> Col
     """The engine's column with the types of the language."""
     match of:
         case Field("intrinsic", "status"):
-            return Column(codes, [StatusCode(value) for value in values])  # type: ignore[arg-type]
+            return Column(codes, [_STATUSES.get(value, StatusCode.UNSET) for value in values])
         case Field("intrinsic", "kind"):
-            return Column(codes, [SpanKind(value) for value in values])  # type: ignore[arg-type]
+            return Column(codes, [_KINDS.get(value, SpanKind.UNSPECIFIED) for value in values])
         case Field("intrinsic", "duration"):
             return Column(codes, [Duration(value) for value in values])  # type: ignore[arg-type]
     if is_text(of):  # An empty text is nothing to the engine.

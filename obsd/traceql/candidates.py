@@ -18,9 +18,11 @@ from obsd.traceql.storage import Storage
 
 _FIRST_SHARE: Final = 256  # Of the range, for the first window; then it grows fourfold.
 _LEAST_NS: Final = 1_000_000_000
+_MOST_NS: Final = 60_000_000_000  # Of the first one, since a range may be all time.
 _GROWTH: Final = 4
+_CUT: Final = 16
 _MANY: Final = 1_000  # So many ids in a window are enough: it need not grow.
-MAX_HELD: Final = 100_000  # Ids of a window; some 10 MB. One that has more is cut in two.
+MAX_HELD: Final = 100_000  # Ids of a window; some 10 MB. One that has more is cut.
 
 
 def newest_first(
@@ -33,13 +35,13 @@ def newest_first(
 ) -> Iterator[str]:
     """Each trace once, by its newest span that matches and starts in the range."""
     seen: set[str] = set()
-    width_ns = max((end_ns - start_ns) // _FIRST_SHARE, _LEAST_NS)
+    width_ns = min(max((end_ns - start_ns) // _FIRST_SHARE, _LEAST_NS), _MOST_NS)
     while start_ns < end_ns:
         budget.check()
         first_ns = max(start_ns, end_ns - width_ns)
         newest = _window(store, predicate, first_ns, end_ns, budget, stats)
         if newest is None:
-            width_ns = (end_ns - first_ns) // 2
+            width_ns = max((end_ns - first_ns) // _CUT, 1)
             continue
         for trace_id in sorted(newest.keys() - seen, key=lambda each: (-newest[each], each)):
             seen.add(trace_id)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from obsd.model.budget import QueryBudget
 from obsd.traceql import ast
-from obsd.traceql.accumulate import Accumulator, SeriesTable
+from obsd.traceql.accumulate import COUNTED, Accumulator, SeriesTable
 from obsd.traceql.batches import Batch, Column, Source
 from obsd.traceql.buckets import bucket_of, buckets_of_durations, quantile
 from obsd.traceql.compare import compare
@@ -30,10 +30,7 @@ from obsd.traceql.steps import Steps
 from obsd.traceql.storage import Storage
 
 DEFAULT_MAX_SERIES: Final = 1000
-_MAX_BUCKETS: Final = 128  # Powers of two that a series may have.
-_COUNTED: Final = frozenset(
-    {"rate", "count_over_time", "histogram_over_time", "quantile_over_time"}
-)
+_MAX_BUCKETS: Final = 32  # Powers of two that series have on average, at most.
 
 
 def query_range(
@@ -151,6 +148,7 @@ class _Evaluator:
             fields.append(aggregate.of)
         buckets = _MAX_BUCKETS if op in BUCKETED else 1
         table = SeriesTable(self.max_series * buckets)
+        counted = op in COUNTED
         sums = Accumulator(op, self.steps.count, self.source.budget)
         if not aggregate.by and op not in BUCKETED:
             table.row(())
@@ -163,11 +161,10 @@ class _Evaluator:
                 kept = columns[-1].codes >= 0
                 columns = [Column(each.codes[kept], each.values) for each in columns]
                 starts_ns = starts_ns[kept]
-            elif op not in _COUNTED:
+            elif not counted:
                 numbers = _numbers(aggregate, batch)
             rows = table.rows(columns, len(starts_ns))
             sums.add(rows, self.steps.places(starts_ns), numbers)
-        counted = op in _COUNTED
         found = sums.counts(len(table.values)) if counted else sums.numbers(len(table.values))
         return table, found / self.steps.seconds if op == "rate" else found
 
