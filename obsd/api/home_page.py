@@ -106,7 +106,7 @@ $token_note
   curl -sS$curl_token --data-binary @- $url/api/v1/import/prometheus</code></pre>
 
 <h2>Send logs and traces</h2>
-<p class="dim">OpenTelemetry SDKs and the Collector bring logs, traces and metrics over OTLP/HTTP with
+<p class="dim">OpenTelemetry SDKs and Collectors bring logs, traces and metrics over OTLP/HTTP, with
 <code>OTEL_EXPORTER_OTLP_ENDPOINT=$url</code>. Promtail and Alloy push to
 <code>$url/loki/api/v1/push</code>, Zipkin's reporters to <code>$url/api/v2/spans</code>.</p>
 <pre><code>echo '{{"level":"info","service":"kitchen","message":"the kettle boils"}}' |
