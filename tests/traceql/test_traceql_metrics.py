@@ -248,7 +248,7 @@ def brute_force(
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     some_traces(),
     st.sampled_from(["name", "status", "kind", "resource.service.name"]),
@@ -284,7 +284,7 @@ def test_metrics_are_those_of_a_loop_over_spans(
     assert {key.partition("=")[2]: values for key, values in shown(result).items()} == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(some_traces(), metrics())
 def test_any_metric_is_answered(spans: Sequence[Span], query: str) -> None:
     store = MemorySpans()

@@ -62,7 +62,7 @@ def ids(traces: Sequence[FoundTrace]) -> dict[str, list[list[str]]]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(some_traces(), pipelines(), st.integers(0, 600), st.integers(1, 600))
 def test_a_planned_search_finds_what_looking_at_every_trace_finds(
     spans: Sequence[Span], query: str, start: int, width: int
@@ -74,7 +74,7 @@ def test_a_planned_search_finds_what_looking_at_every_trace_finds(
     assert ids(result.traces) == brute_force(store.kept, query, start_ns, end_ns)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(some_traces(), conditions())
 def test_a_plan_takes_every_span_that_the_condition_takes(
     spans: Sequence[Span], condition: str
