@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from obsd.ingest.json_shown import NOT_JSON, shown
-from obsd.ingest.zipkin_span import KINDS, Endpoint, ZipkinSpan
-from obsd.model.errors import UndecodableError
+from obsd.ingest.json_stream import iter_objects
+from obsd.ingest.zipkin_span import KINDS, MAX_SPANS, NOBODY, Endpoint, ZipkinSpan
+from obsd.model.errors import TooLargeError, UndecodableError
 
 _HEX: Final = frozenset("0123456789abcdef")
 _MAX_US: Final = ((1 << 63) - 1) // 1000
 _ZEROS: Final = "0" * 16
+_AT_ONCE_BYTES: Final = 4 << 20
+"""What is read as a whole; of more, one span after the other, which takes longer."""
 
 
 class _Endpoint(msgspec.Struct, rename="camel"):
@@ -38,11 +42,13 @@ class _Span(msgspec.Struct, rename="camel"):
     local_endpoint: _Endpoint | None = None
     remote_endpoint: _Endpoint | None = None
     annotations: list[_Annotation] | None = None
-    tags: dict[str, Any] | None = None
+    tags: dict[str, msgspec.Raw] | None = None
     shared: bool | None = None
 
 
-_DECODER: Final = msgspec.json.Decoder(list[_Span])
+_SPANS: Final = msgspec.json.Decoder(list[_Span])
+_SPAN: Final = msgspec.json.Decoder(_Span)
+_ANY: Final = msgspec.json.Decoder()
 
 
 def read_json_spans(body: bytes) -> list[ZipkinSpan]:
@@ -50,12 +56,24 @@ def read_json_spans(body: bytes) -> list[ZipkinSpan]:
 
     Raises:
         UndecodableError: where in the body something is not as it should be.
+        TooLargeError: there are too many spans, or one is too large.
     """
     try:
-        spans = _DECODER.decode(body)
+        spans = _SPANS.decode(body) if len(body) <= _AT_ONCE_BYTES else _iter_spans(body)
+        return [_read_span(span, f"$[{index}]") for index, span in enumerate(spans)]
     except NOT_JSON as error:
         raise UndecodableError(f"the body is no list of Zipkin's spans: {error}") from None
-    return [_read_span(span, f"$[{index}]") for index, span in enumerate(spans)]
+
+
+def _iter_spans(body: bytes) -> Iterator[_Span]:
+    if not body.lstrip().startswith(b"["):
+        raise UndecodableError("the body is no list of Zipkin's spans")
+    for number, text in enumerate(iter_objects(body)):
+        if number == MAX_SPANS:
+            raise TooLargeError("spans of a request", MAX_SPANS)
+        if len(text) > _AT_ONCE_BYTES:
+            raise TooLargeError("bytes of a span", _AT_ONCE_BYTES)
+        yield _SPAN.decode(text)
 
 
 def _read_span(span: _Span, at: str) -> ZipkinSpan:
@@ -83,7 +101,7 @@ def _read_span(span: _Span, at: str) -> ZipkinSpan:
 
 def _read_endpoint(endpoint: _Endpoint | None, at: str) -> Endpoint:
     if endpoint is None:
-        return Endpoint()
+        return NOBODY
     port = endpoint.port or 0
     if not 0 <= port <= 0xFFFF:
         raise _wrong(f"{at}.port", "a port", port)
@@ -113,11 +131,10 @@ def read_us(number: int, at: str) -> int:
     return number
 
 
-def _text(value: object) -> str:
+def _text(value: msgspec.Raw) -> str:
     """Tags are texts; some senders have numbers and booleans among them."""
-    if isinstance(value, str):
-        return value
-    return msgspec.json.encode(value).decode()
+    text = bytes(value)
+    return _ANY.decode(text) if text.startswith(b'"') else text.decode()
 
 
 def _wrong(at: str, expected: str, found: object) -> UndecodableError:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from obsd.ingest.zipkin_json import read_id, read_us
-from obsd.ingest.zipkin_span import KINDS, Endpoint, ZipkinSpan
-from obsd.model.errors import UndecodableError
+from obsd.ingest.zipkin_span import KINDS, MAX_SPANS, NOBODY, Endpoint, ZipkinSpan
+from obsd.model.errors import TooLargeError, UndecodableError
 from obsd.services.protobuf import BYTES, iter_fields
 
 _KINDS: Final = ("", *KINDS)
@@ -23,12 +23,15 @@ def read_protobuf_spans(body: bytes) -> list[ZipkinSpan]:
 
     Raises:
         UndecodableError: it is none, or where in it something is not as it should be.
+        TooLargeError: there are too many spans.
     """
     spans: list[ZipkinSpan] = []
     for number, wire_type, value in iter_fields(body):
         if number == 1:
             if wire_type != BYTES or not isinstance(value, bytes):
                 raise UndecodableError("a span is no message")
+            if len(spans) == MAX_SPANS:
+                raise TooLargeError("spans of a request", MAX_SPANS)
             spans.append(_read_span(value, f"spans[{len(spans)}]"))
     return spans
 
@@ -66,6 +69,8 @@ def _read_span(message: bytes, at: str) -> ZipkinSpan:
 
 
 def _read_endpoint(message: bytes, at: str) -> Endpoint:
+    if not message:
+        return NOBODY
     fields = dict(_by_number(message))
     ipv4, ipv6 = _bytes(fields, 2, at), _bytes(fields, 3, at)
     port = _number(fields, 4, at)

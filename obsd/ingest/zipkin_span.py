@@ -31,6 +31,12 @@ class Endpoint:
         )
 
 
+NOBODY: Final = Endpoint()
+
+MAX_SPANS: Final = 100_000
+"""Of a request; a span of a few bytes takes many as an object."""
+
+
 @dataclass(frozen=True, slots=True)
 class ZipkinSpan:
     """A span, or a piece of one.
@@ -52,8 +58,8 @@ class ZipkinSpan:
     name: str = ""
     timestamp_us: int = 0
     duration_us: int = 0
-    local: Endpoint = field(default_factory=Endpoint)
-    remote: Endpoint = field(default_factory=Endpoint)
+    local: Endpoint = NOBODY
+    remote: Endpoint = NOBODY
     annotations: tuple[tuple[int, str], ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
     shared: bool = False

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obsd.ingest import zipkin_json, zipkin_protobuf
 from obsd.ingest.zipkin_json import read_json_spans, span_json
 from obsd.ingest.zipkin_otlp import encode, zipkin_span
 from obsd.ingest.zipkin_protobuf import read_protobuf_spans
 from obsd.ingest.zipkin_span import KINDS, Endpoint, ZipkinSpan
 from obsd.model.clock import ManualClock
-from obsd.model.errors import StorageUnavailableError, UndecodableError
+from obsd.model.errors import StorageUnavailableError, TooLargeError, UndecodableError
 from obsd.model.span import Scope, SpanEvent, SpanKind, StatusCode
 from obsd.services.protobuf import bytes_field, uint_field, varint
 from tests.api.running_app import running_app
@@ -328,6 +329,35 @@ def test_any_span_can_be_shown() -> None:
         "error": "true",
     }
     assert shown.annotations == ((NOW_US, '{"exception":{"exception.type":"E"}}'),)
+
+
+def test_what_would_take_too_much_memory_is_refused(monkeypatch) -> None:
+    one = b'{"traceId":"1","id":"1"}'
+    assert len(read_json_spans(b"[%b]" % b", ".join([one] * 1_000))) == 1_000
+    monkeypatch.setattr(zipkin_json, "MAX_SPANS", 1_000)
+    monkeypatch.setattr(zipkin_json, "_AT_ONCE_BYTES", 10_000)
+    monkeypatch.setattr(zipkin_protobuf, "MAX_SPANS", 1_000)
+    assert len(read_json_spans(b"[%b]" % b",".join([one] * 1_000))) == 1_000
+    with pytest.raises(TooLargeError, match="spans of a request"):
+        read_json_spans(b"[%b]" % b",".join([one] * 1_001))
+    with pytest.raises(TooLargeError, match="bytes of a span"):
+        read_json_spans(b'[{"traceId":"1","id":"1","tags":{"a":[%b0]}}]' % (b"0," * 6_000))
+    message = bytes_field(1, bytes_field(1, b"1") + bytes_field(3, b"1"))
+    assert len(read_protobuf_spans(message * 1_000)) == 1_000
+    with pytest.raises(TooLargeError):
+        read_protobuf_spans(message * 1_001)
+
+
+def test_a_large_list_is_read_one_span_after_the_other() -> None:
+    body = json.dumps([span(tags={"text": "x" * 1_000, "n": 5})] * 5_000, indent=1).encode()
+    assert len(body) > 4 << 20
+    found = read_json_spans(body)
+    assert len(found) == 5_000
+    assert found[-1].tags == {"text": "x" * 1_000, "n": "5"}
+    with pytest.raises(UndecodableError, match="does not end"):
+        read_json_spans(body[:-3])
+    with pytest.raises(UndecodableError, match="is no list"):
+        read_json_spans(b'"%b"' % (b"x" * (5 << 20)))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
