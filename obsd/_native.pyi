@@ -27,6 +27,7 @@ __all__ = [
     "PatternMiner",
     "Registry",
     "SpanBatch",
+    "SpanCounters",
     "SpanMemtable",
     "SpanScan",
     "SpanSegment",
@@ -599,6 +600,30 @@ class SpanBatch:
     spans: int
     rejected: dict[str, int]
     messages: list[str]
+
+@final
+class SpanCounters:
+    """What one project's spans were counted to."""
+
+    def __new__(
+        cls,
+        dimensions: Sequence[tuple[str, str]],
+        latency_buckets: Sequence[float],
+        graph_buckets: Sequence[float],
+        times_ms: tuple[int, int, int],
+        limits: tuple[int, int],
+        wanted: tuple[bool, bool],
+    ) -> SpanCounters: ...
+    def count_batch(self, batch: SpanBatch, first_row: int, now_ms: int) -> None: ...
+    def expire(self, now_ms: int) -> None: ...
+    def forget_idle(self, now_ms: int) -> None: ...
+    def samples(self, now_ms: int, with_metadata: bool) -> list[bytes]: ...
+    def confirm(self) -> None: ...
+    def take_changes(self) -> bool: ...
+    def encode(self) -> bytes: ...
+    def restore(self, stored: bytes) -> None: ...
+    row: int
+    def totals(self) -> dict[str, int]: ...
 
 @final
 class SpanTraceSet:

@@ -57,6 +57,8 @@ from obsd.services.metadata_store import MetadataStore
 from obsd.services.metrics_collector import Executors, MetricsCollector, QueryLimits
 from obsd.services.projects import DEFAULT_PROJECT, AllEngines, Projects
 from obsd.services.self_monitoring import SelfMonitoring, Source
+from obsd.services.span_metrics.span_metrics import SpanMetrics
+from obsd.services.span_metrics.telemetry import SpanMetricsCollector
 from obsd.services.span_store import SpanStore
 from obsd.services.span_telemetry import SpanCollector
 from obsd.services.supervisor import Supervisor
@@ -67,6 +69,7 @@ from obsd.tsdb.options import EngineOptions
 
 if TYPE_CHECKING:
     from obsd.services.host import HostCollector
+    from obsd.tracestore.engine import Follower
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +143,13 @@ def open_logs(directory: Path, config: Config, clock: Clock, memory: HeadMemory)
     return LogEngine.open(directory, options, clock, memory)
 
 
-def open_traces(directory: Path, config: Config, clock: Clock, memory: HeadMemory) -> SpanStore:
+def open_traces(
+    directory: Path,
+    config: Config,
+    clock: Clock,
+    memory: HeadMemory,
+    follower: Follower | None = None,
+) -> SpanStore:
     """The span engine in a directory; imported once there are traces."""
     from obsd.tracestore.engine import SpanEngine
     from obsd.tracestore.options import SpanOptions
@@ -156,7 +165,7 @@ def open_traces(directory: Path, config: Config, clock: Clock, memory: HeadMemor
         max_memtable_bytes=memory_bytes,
         max_cache_bytes=min(defaults.max_cache_bytes, memory_bytes // 2),
     )
-    return SpanEngine.open(directory, options, clock, memory)
+    return SpanEngine.open(directory, options, clock, memory, follower)
 
 
 def listen(address: Address) -> socket.socket:
@@ -242,7 +251,13 @@ class Server:
             self._clock,
             max_projects=config.storage.max_projects,
             open_logs=lambda directory: open_logs(directory, config, self._clock, log_memory),
-            open_traces=lambda directory: open_traces(directory, config, self._clock, span_memory),
+            open_traces=lambda directory: open_traces(
+                directory,
+                config,
+                self._clock,
+                span_memory,
+                self._span_metrics.follower(directory.parent.name, directory.parent),
+            ),
         )
         limits = QueryLimits(
             concurrent=config.query.threads,
@@ -262,6 +277,10 @@ class Server:
         self._traces = TraceCollector(
             self._projects, executors, self._metrics.turns, limits, self._clock
         )
+        self._span_metrics = SpanMetrics(
+            self._metrics, config.span_metrics, self._pools.io, self._clock
+        )
+        self._projects.traces.before_use.append(self._span_metrics.opened)
         self._metadata = MetadataStore(config.storage.data_dir)
         self._errors = error_tracker.ErrorTracker(
             lambda: self._projects.logs,
@@ -287,6 +306,7 @@ class Server:
         self._telemetry.register(EngineCollector(self._projects))
         self._telemetry.register(LogCollector(self._projects.logs))
         self._telemetry.register(SpanCollector(self._projects.traces))
+        self._telemetry.register(SpanMetricsCollector(self._span_metrics))
         self._telemetry.register(ProcessorCollector(self._logs.processors))
         self._telemetry.register(ErrorCollector(self._errors))
         self._telemetry.register(TaskCollector(self._supervisor))
@@ -423,6 +443,9 @@ class Server:
         self._supervisor.start_periodic("error-tracking", look_s, self._errors.look)
         count_s = log_metrics.INTERVAL_S
         self._supervisor.start_periodic("log-metrics", count_s, self._log_metrics.count)
+        if self._config.span_metrics.enabled:
+            follow_s = self._span_metrics.follow_interval_s
+            self._supervisor.start_periodic("span-metrics", follow_s, self._span_metrics.count)
         self._supervisor.start_periodic("error-retention", prune_s, self._errors.prune)
         if self._collection is not None:
             interval_s = self._config.self_monitoring.interval_s

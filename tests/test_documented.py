@@ -17,6 +17,7 @@ from obsd.cli.query import query
 from obsd.cli.serve import serve
 from obsd.config import Config
 from obsd.config.option import iter_options
+from obsd.config.tree import SpanMetricsConfig
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import SystemClock
 from obsd.services.engine_telemetry import EngineCollector, TaskCollector
@@ -27,7 +28,11 @@ from obsd.services.log_processor_telemetry import ProcessorCollector
 from obsd.services.log_processors import LogProcessors
 from obsd.services.log_telemetry import LogCollector
 from obsd.services.metadata_store import MetadataStore
+from obsd.services.metrics_collector import Executors, MetricsCollector
 from obsd.services.projects import Projects
+from obsd.services.span_metrics.span_metrics import SpanMetrics
+from obsd.services.span_metrics.telemetry import SpanMetricsCollector
+from obsd.services.span_telemetry import SpanCollector
 from obsd.services.supervisor import Supervisor
 from obsd.services.telemetry import Telemetry
 from obsd.tsdb.options import EngineOptions
@@ -76,7 +81,11 @@ def test_metrics_and_their_documentation_agree(tmp_path) -> None:
     telemetry = Telemetry()
     telemetry.register(EngineCollector(projects))
     telemetry.register(LogCollector(projects.logs))
+    telemetry.register(SpanCollector(projects.traces))
     telemetry.register(ProcessorCollector(LogProcessors(projects, lambda: 0)))
+    metrics = MetricsCollector(projects, Executors(ThreadPoolExecutor(), ThreadPoolExecutor()))
+    spans = SpanMetrics(metrics, SpanMetricsConfig(), ThreadPoolExecutor(), SystemClock())
+    telemetry.register(SpanMetricsCollector(spans))
     errors = ErrorTracker(
         lambda: projects.logs,
         ErrorGroups(MetadataStore(tmp_path)),

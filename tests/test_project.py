@@ -46,6 +46,7 @@ NATIVE_IMPORTERS = (
     "obsd/services/metric_encoding.py",
     "obsd/services/metrics_collector.py",
     "obsd/services/otlp_metrics.py",
+    "obsd/services/span_metrics/",
 )
 
 # What `obsd --version` has no use for, and what would make it slow.

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from obsd import _native
 from obsd.durable.files import make_directory
@@ -67,11 +68,29 @@ class SpanOutcome:
     messages: list[str]
 
 
+class Follower(Protocol):
+    """Who is given every request's spans as they come, in sequence, those of a replay, too."""
+
+    def take(self, batch: _native.SpanBatch, first_row: int, now_ns: int, size_bytes: int) -> None:
+        """Note a batch, the number of its first span and when it came.
+
+        Under the writer's lock, so nothing is to be done yet.
+        """
+
+    def relieve(self) -> None:
+        """After a write: work off what would take too much memory."""
+
+
 class SpanEngine(SpanReader):
     """One project's spans."""
 
     def __init__(
-        self, directory: Path, options: SpanOptions, clock: Clock, memory: HeadMemory
+        self,
+        directory: Path,
+        options: SpanOptions,
+        clock: Clock,
+        memory: HeadMemory,
+        follower: Follower | None = None,
     ) -> None:
         """Use `open`."""
         make_directory(directory)
@@ -83,6 +102,7 @@ class SpanEngine(SpanReader):
         super().__init__(catalog, deletions, clock, options.kept_ms)
         _native.bound_span_columns(options.max_cache_bytes)
         self._options = options
+        self._follower = follower
         self._quarantine = quarantine
         self._writer = Writer(
             catalog,
@@ -115,13 +135,17 @@ class SpanEngine(SpanReader):
 
     @staticmethod
     def open(
-        directory: Path, options: SpanOptions, clock: Clock, memory: HeadMemory | None = None
+        directory: Path,
+        options: SpanOptions,
+        clock: Clock,
+        memory: HeadMemory | None = None,
+        follower: Follower | None = None,
     ) -> SpanEngine:
         """Open a directory, making it if need be, and replay its WAL.
 
         `options.max_memtable_bytes` is for all engines that share a `memory` together.
         """
-        engine = SpanEngine(directory, options, clock, memory or HeadMemory())
+        engine = SpanEngine(directory, options, clock, memory or HeadMemory(), follower)
         engine._writer.replay(engine._quarantine, engine._replay_record)
         return engine
 
@@ -154,6 +178,8 @@ class SpanEngine(SpanReader):
             if batch.spans:
                 self._store(batch, len(body), packed, limits, on_durable)
             self._rejected.update(outcome.rejected)
+        if self._follower is not None:
+            self._follower.relieve()
         if not batch.spans:
             on_durable(None)
         return outcome
@@ -177,6 +203,8 @@ class SpanEngine(SpanReader):
         record = WalRecord(sequence, first_row, *limits, size_bytes, packed)
         self._writer.append(record.encode(), on_durable, take)
         self._accepted += batch.spans
+        if self._follower is not None:
+            self._follower.take(batch, first_row, record.now_ns, size_bytes)
 
     def _limits(self) -> tuple[int, int, int, int]:
         now_ms, options = self._clock.now_ms(), self._options
@@ -190,6 +218,9 @@ class SpanEngine(SpanReader):
             return 0
         batch = _native.SpanBatch.unpack(record.packed, record.size_bytes, record.limits)
         memtable.append(batch, record.first_row)
+        if self._follower is not None:
+            self._follower.take(batch, record.first_row, record.now_ns, record.size_bytes)
+            self._follower.relieve()
         self._writer.replayed_through(record.first_row + batch.spans - 1)
         return batch.spans
 

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Adds this directory's class and functions to the module.
@@ -26,6 +27,14 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<OtlpMetrics>()?;
     m.add_function(wrap_pyfunction!(otlp_metric_name, m)?)?;
     m.add_function(wrap_pyfunction!(otlp_label_name, m)?)
+}
+
+/// Attributes as labels by name, with the names that they have in Prometheus' model.
+#[must_use]
+pub fn labels_of<'a>(
+    attributes: &mut [(&'a str, Cow<'a, str>)],
+) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+    attributes::translate(attributes, Strategy { escapes: true, suffixes: true })
 }
 
 impl From<ConvertError> for PyErr {
