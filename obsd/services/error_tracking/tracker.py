@@ -13,6 +13,7 @@ Concurrency: called on the event loop; what blocks runs in the pool given.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import Clock
+from obsd.model.errors import StorageUnavailableError
 from obsd.model.log_predicate import Equals, Exists, Or, Predicate
 from obsd.model.log_record import LogRecord
 from obsd.model.log_sighting import LogSighting
@@ -166,8 +168,12 @@ class ErrorTracker:
         """Have a project's spans looked at before they are flushed. Before anybody writes them."""
 
         def look(_: int) -> None:
-            with self._looking:
-                self._look_at_spans(project_id, spans, None)
+            try:
+                with self._looking:
+                    self._look_at_spans(project_id, spans, None)
+            except StorageUnavailableError as error:
+                # Which puts the flush off: an error that is not counted by then never is.
+                raise OSError(errno.EIO, str(error)) from error
 
         spans.before_flush.append(look)
 

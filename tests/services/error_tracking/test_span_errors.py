@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from obsd.model.budget import QueryBudget
 from obsd.model.clock import ManualClock
+from obsd.model.errors import StorageUnavailableError
 from obsd.model.span import SpanEvent, SpanKind, StatusCode
 from obsd.model.span_predicate import AllSpans
 from obsd.services.error_tracking.group_store import ErrorGroups, GroupQuery
@@ -122,6 +124,24 @@ async def test_a_flush_takes_nothing_away(store, new_tracker) -> None:
     store.add([make_span(6, events=(exception(),), **FAILED)])
     await tracker.look()
     assert await counts(tracker) == {"KeyError": 6}
+
+
+async def test_a_disk_that_refuses_puts_the_flush_off(store, metadata, new_tracker) -> None:
+    tracker = new_tracker()
+    tracker.opened("default", store)
+    store.add([make_span(events=(exception(),), **FAILED)])
+
+    @contextmanager
+    def refuse():
+        raise StorageUnavailableError("no space left")
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "write", refuse)
+        with pytest.raises(OSError, match="no space left"):
+            store.flush()
+    store.flush()
+    assert await counts(tracker) == {"KeyError": 1}
 
 
 async def test_groups_link_traces_and_show_a_sample_until_it_is_deleted(store, new_tracker) -> None:
