@@ -21,6 +21,7 @@ from obsd.traceql.candidates import newest_first
 from obsd.traceql.fields import AnyOne, Getter, getter_of
 from obsd.traceql.pushdown import Plan, field_of, is_text, plan_pipeline
 from obsd.traceql.result import QueryStats
+from obsd.traceql.roots import root_condition
 from obsd.traceql.spansets import key_of, pipeline_of, whole
 from obsd.traceql.storage import Columns, Storage
 from obsd.traceql.trace import Trace
@@ -99,7 +100,13 @@ class Source:
         getters = [getter_of(each) for each in fields]
         rows = _Rows(len(fields))
         for trace_id in newest_first(
-            self.store, plan.predicate, start_ns, end_ns, self.budget, self.stats
+            self.store,
+            plan.predicate,
+            start_ns,
+            end_ns,
+            self.budget,
+            self.stats,
+            root_condition(pipeline),
         ):
             self.budget.check()
             spans = self.store.trace(trace_id, self.budget)

@@ -21,6 +21,7 @@ from obsd.traceql.named_fields import fields_of
 from obsd.traceql.parser import parse
 from obsd.traceql.pushdown import plan_pipeline
 from obsd.traceql.result import FoundSpan, FoundSpans, FoundTrace, QueryStats, SearchResult
+from obsd.traceql.roots import root_condition
 from obsd.traceql.spansets import Spanset, pipeline_of, whole
 from obsd.traceql.storage import Storage
 from obsd.traceql.trace import Trace
@@ -73,7 +74,8 @@ def search(
     run = pipeline_of(query.expr)
     render = Renderer(query.expr, spss)
     first_ns = max(start_ns - LOOK_BACK_NS, 0)
-    for trace_id in newest_first(store, plan.predicate, first_ns, end_ns, budget, stats):
+    root = root_condition(query.expr)
+    for trace_id in newest_first(store, plan.predicate, first_ns, end_ns, budget, stats, root):
         budget.check()
         spans = store.trace(trace_id, budget)
         if not spans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from obsd.model.budget import QueryBudget
@@ -30,7 +30,7 @@ from obsd.traceql.storage import Columns
 from obsd.traceql.trace import Trace
 from tests.oracles.span_predicate import matches
 from tests.services.memory_spans import MemorySpans, in_order
-from tests.traceql.queries import conditions, pipelines
+from tests.traceql.queries import ORDER, STRINGS, conditions, one_of, pipelines, spaced
 from tests.traceql.spans import MINUTE, T0, S, some_traces, span
 
 
@@ -55,6 +55,13 @@ def brute_force(
     return found
 
 
+ABOUT_ROOTS = st.one_of(
+    spaced(one_of("rootName", "rootServiceName"), one_of(*ORDER), one_of(*STRINGS)),
+    spaced(one_of(*STRINGS), one_of(*ORDER), one_of("rootName", "rootServiceName")),
+    one_of("span.a", 'rootName =~ "x|GET.*"', 'rootServiceName !~ "x"'),
+)
+
+
 def ids(traces: Sequence[FoundTrace]) -> dict[str, list[list[str]]]:
     return {
         each.summary.trace_id: [[s.span_id for s in one.spans] for one in each.spansets]
@@ -62,11 +69,19 @@ def ids(traces: Sequence[FoundTrace]) -> dict[str, list[list[str]]]:
     }
 
 
-@settings(max_examples=100, deadline=None)
-@given(some_traces(), pipelines(), st.integers(0, 600), st.integers(1, 600))
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    some_traces(), pipelines() | pipelines(ABOUT_ROOTS), st.integers(0, 600), st.integers(1, 600)
+)
 def test_a_planned_search_finds_what_looking_at_every_trace_finds(
-    spans: Sequence[Span], query: str, start: int, width: int
+    monkeypatch: pytest.MonkeyPatch, spans: Sequence[Span], query: str, start: int, width: int
 ) -> None:
+    monkeypatch.setattr(candidates, "_ROOT_BEFORE_NS", 60 * MINUTE)
+    monkeypatch.setattr(candidates, "_ROOT_AFTER_NS", 60 * MINUTE)
     store = MemorySpans()
     store.add(spans)
     start_ns, end_ns = T0 + start * S, T0 + (start + width) * S
@@ -195,6 +210,33 @@ def test_a_plain_filter_loads_what_it_finds_and_nothing_else(many: Watched) -> N
         T0 + at * S for at in (53, 43, 33, 23, 13, 3)
     ]
     assert len(many.loaded) == 6
+
+
+ROOTS = (
+    "{ rootName = `s3` }",
+    "{ `s3` = rootName && .a = nil } >> { } || { rootName = `s3` }",
+    '{ rootName =~ "s3|s[3]" && traceDuration > 0s }',
+    "{ } | { rootName > `s2` && (rootName < `s4` || rootName = `x`) }",
+)
+
+
+@pytest.mark.parametrize("query", ROOTS)
+def test_traces_with_another_root_are_not_loaded(many: Watched, query: str) -> None:
+    result = search(many, query, T0, T0 + 60 * MINUTE, 100, 3, QueryBudget())
+    assert {each.summary.root_name for each in result.traces} == {"s3"}
+    assert len(result.traces) == len(many.loaded) == 20
+
+
+def test_a_root_that_never_came_is_looked_for_in_the_trace() -> None:
+    store = MemorySpans()
+    store.add([span(1, 2, 1, "orphan", service=""), span(2, 1, 0, "root", service="a")])
+    for query, name in (
+        ("{ rootName = `orphan` }", "orphan"),
+        ("{ rootServiceName = `` }", "orphan"),
+        ("{ rootServiceName != `` }", "root"),
+    ):
+        result = search(store, query, T0, T0 + MINUTE, 20, 3, QueryBudget())
+        assert [each.summary.root_name for each in result.traces] == [name]
 
 
 def test_windows_grow_backwards_and_do_not_overlap(many: Watched) -> None:
