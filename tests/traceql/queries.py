@@ -70,7 +70,7 @@ def conditions(leaves: Text | None = None) -> Text:
             spaced("!(", inner, ")"),
         )
 
-    return st.recursive(leaves or comparisons(), deeper, max_leaves=4)
+    return st.recursive(comparisons() if leaves is None else leaves, deeper, max_leaves=4)
 
 
 def filters(leaves: Text | None = None) -> Text:
