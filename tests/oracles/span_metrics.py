@@ -113,7 +113,9 @@ class Expected:
         }
         paired: set[int] = set()
         for server in spans:
-            client = waiting.get((server.trace_id, server.parent_id))
+            is_shared = server.attributes.get("zipkin.shared") is True
+            call = server.span_id if is_shared else server.parent_id
+            client = waiting.get((server.trace_id, call))
             if server.kind in _SERVERS and client is not None:
                 paired |= {id(server), id(client)}
                 self._count_pair(client, server)

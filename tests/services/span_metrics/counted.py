@@ -82,7 +82,9 @@ _KEYS = st.sampled_from(
         "region",
     ]
 )
-_VALUES: st.SearchStrategy[Any] = _TEXTS | st.integers(-3, 70_000) | st.booleans() | st.lists(_TEXTS, max_size=2)
+_VALUES: st.SearchStrategy[Any] = (
+    _TEXTS | st.integers(-3, 70_000) | st.booleans() | st.lists(_TEXTS, max_size=2)
+)
 
 
 @st.composite

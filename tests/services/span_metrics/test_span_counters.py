@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -74,6 +75,18 @@ def test_counters_are_exact_in_any_order_and_through_restarts(
     assert (totals["unpaired"], totals["pending"]) == (expected.unpaired, 0)
 
 
+def test_a_message_is_a_request_to_each_who_takes_it() -> None:
+    sent = span(2, 1, kind=SpanKind.PRODUCER, service="front", ms=0)
+    taken = [span(n, 2, kind=SpanKind.CONSUMER, service=f"taker-{n}") for n in (3, 4)]
+    counters = new_counters()
+    counters.count_batch(batch([taken[0], sent, taken[1]]), 0, NOW_MS)
+    counters.expire(NOW_MS + WAIT_MS)
+    assert edges(counters) == {("front", "taker-3"): 1, ("front", "taker-4"): 1}
+    values = read_samples(counters.samples(NOW_MS, False))
+    queued = "traces_service_graph_request_messaging_system_seconds_count"
+    assert sum(value for (name, _), value in values.items() if name == queued) == 2
+
+
 @settings(max_examples=40)
 @given(traces(12), st.integers(0, 1 << 32))
 def test_counters_never_fall(spans: list[Span], seed: int) -> None:
@@ -95,6 +108,25 @@ def test_counters_never_fall(spans: list[Span], seed: int) -> None:
 def test_any_bytes_are_a_checkpoint_or_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="damaged"):
         new_counters().restore(data)
+
+
+def test_the_example_of_the_format_is_read() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "format" / "span-metrics.md").read_text()
+    example = page.partition("## Example")[2].split("```")[1].removeprefix("text")
+    counters = new_counters(
+        SpanMetricsConfig(latency_buckets=(1.0,), graph_buckets=(1.0,), target_info=False)
+    )
+    counters.restore(bytes.fromhex(example))
+    values = read_samples(counters.samples(NOW_MS, False))
+    labels = {
+        "service": "a",
+        "span_name": "b",
+        "span_kind": "SPAN_KIND_CLIENT",
+        "status_code": "STATUS_CODE_UNSET",
+    }
+    assert values["traces_spanmetrics_calls_total", frozenset(labels.items())] == 1
+    assert values["traces_spanmetrics_latency_sum", frozenset(labels.items())] == 0.001
+    assert (counters.row, counters.totals()["pending"]) == (0, 1)
 
 
 CLIENT = span(2, 1, kind=SpanKind.CLIENT, service="front", ms=9, attributes={"peer.service": "x"})
@@ -122,6 +154,15 @@ def test_the_other_side_is_waited_for(order: tuple[Span, Span]) -> None:
     late.expire(NOW_MS + 2 * WAIT_MS)
     assert edges(late) == {("front", "x"): 1}
     assert late.totals()["unpaired"] == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_both_sides_may_share_an_id(order: tuple[int, int]) -> None:
+    server = span(2, 1, attributes={"zipkin.shared": True})
+    counters = new_counters()
+    for row, place in enumerate(order):
+        counters.count_batch(batch([(CLIENT, server)[place]]), row, NOW_MS)
+    assert edges(counters) == {("front", "cart"): 1}
 
 
 def test_exemplars_lead_to_the_last_span_of_a_bucket() -> None:

@@ -25,9 +25,10 @@ pub enum Role {
     Destination,
     OldDestination,
     MessagingSystem,
+    Shared,
 }
 
-const ROLES: [(&str, Role); 14] = [
+const ROLES: [(&str, Role); 15] = [
     ("peer.service", Role::PeerService),
     ("server.address", Role::ServerAddress),
     ("net.peer.name", Role::NetPeerName),
@@ -42,6 +43,8 @@ const ROLES: [(&str, Role); 14] = [
     ("messaging.destination.name", Role::Destination),
     ("messaging.destination", Role::OldDestination),
     ("messaging.system", Role::MessagingSystem),
+    // The name under which the Zipkin receiver keeps it.
+    ("zipkin.shared", Role::Shared),
 ];
 
 /// An attribute's place: of the roles, of the dimensions, or of both.
@@ -151,6 +154,12 @@ impl<'a> Found<'a> {
         let name =
             self.first(&[Role::DbNamespace, Role::DbName, Role::DbSystem, Role::DbSystemName])?;
         Some(self.peer().unwrap_or(name))
+    }
+
+    /// Whether a server's span has the id of its client's, as Zipkin's have.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.roles[Role::Shared as usize] == Some(Value::Bool(true))
     }
 
     /// The queue or topic of a message.

@@ -241,8 +241,9 @@ impl State {
             (None, true) => found.peer().map(|peer| named(peer, Connection::Virtual)),
             (None, false) => found.caller().map(|caller| named(caller, Connection::Virtual)),
         };
+        let names_itself = is_client || found.is_shared();
         let half = Half {
-            call: (span.trace_id, if is_client { span.span_id } else { span.parent_id }),
+            call: (span.trace_id, if names_itself { span.span_id } else { span.parent_id }),
             span_id: span.span_id,
             is_client,
             is_message,
