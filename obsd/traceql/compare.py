@@ -127,13 +127,15 @@ def _count(source: Source, side: _Side, fields: Sequence[ast.Named], steps: Step
     for at, codes, values, places in _columns_of(source, side, fields, steps):
         side.totals[at] += np.bincount(places, minlength=steps.count)
         counts = side.counts[at]
-        for code, count in enumerate(np.bincount(codes, minlength=len(values)).tolist()):
-            value = values[code]
-            if not count or isinstance(value, Duration) or value == "":
+        here = np.bincount(codes, minlength=len(values))
+        for code in np.flatnonzero(here).tolist():
+            value, count = values[code], int(here[code])
+            if isinstance(value, Duration) or value == "":
                 continue
             key = key_of(value)
-            if key in counts:
-                counts[key] = (value, counts[key][1] + count)
+            known = counts.get(key)
+            if known is not None:
+                counts[key] = (value, known[1] + count)
             elif len(counts) < _MAX_VALUES:
                 counts[key] = (value, count)
 

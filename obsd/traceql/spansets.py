@@ -140,6 +140,8 @@ def _group(name: str, get: Getter) -> Stage:
 
 def key_of(value: Value) -> Hashable:
     """What two values are alike by: 1 is not true, and NaN is like NaN."""
+    if type(value) is str:  # Most are, and this is asked of each distinct one.
+        return value
     return type(value), "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 
