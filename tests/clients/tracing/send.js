@@ -1,5 +1,5 @@
-// Sends COUNT traces of two spans with one of Node.js's clients, and says so once it has let go of
-// them: node send.js '{"client": "jaeger" | "zipkin", "url": …, "count": …}'
+// Sends COUNT traces of two spans with one of Node.js's clients, and tells their ids once all of them
+// are taken: node send.js '{"client": "jaeger" | "zipkin", "url": …, "count": …}'
 "use strict";
 
 const options = JSON.parse(process.argv[2]);
@@ -7,12 +7,11 @@ const numbers = [...Array(options.count).keys()];
 
 async function withJaeger() {
   const { initTracer } = require("jaeger-client");
-  const failures = [];
-  const logger = { info: () => {}, error: (text) => failures.push(text) };
   // The client lets go of what is still on its way when it is closed, so its metrics are watched.
   let left = 2 * options.count;
-  let allSent;
-  const sent = new Promise((resolve) => (allSent = resolve));
+  let allSent, failed;
+  const sent = new Promise((resolve, reject) => ([allSent, failed] = [resolve, reject]));
+  const logger = { info: () => {}, error: (text) => failed(new Error(text)) };
   const nothing = { increment: () => {}, record: () => {}, update: () => {} };
   const reported = { increment: (spans) => (left -= spans) <= 0 && allSent() };
   const metrics = {
@@ -45,7 +44,7 @@ async function withJaeger() {
   }
   await sent;
   await new Promise((resolve) => tracer.close(resolve));
-  return { traces, failures };
+  return traces;
 }
 
 async function withZipkin() {
@@ -91,13 +90,13 @@ async function withZipkin() {
   const alive = setInterval(() => {}, 1000); // The logger's own timer keeps no process alive.
   await sent; // All of it, since nothing above gives a turn to the timer that sends.
   clearInterval(alive);
-  return { traces, failures: [] };
+  return traces;
 }
 
 const clients = { jaeger: withJaeger, zipkin: withZipkin };
 clients[options.client]()
-  .then((found) => {
-    process.stdout.write(`${JSON.stringify(found)}\n`);
+  .then((traces) => {
+    process.stdout.write(`${JSON.stringify(traces)}\n`);
     process.exit(0);
   })
   .catch((error) => {
