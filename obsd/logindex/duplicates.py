@@ -4,12 +4,17 @@ A record is the same as another when resource, scope, time, body, attributes and
 fields but the observed time are, as they were encoded. One without a time of its own is never the
 same. What is known is bounded: see the constants below; and docs/decisions, 0021.
 
-Concurrency: `admit` and `forget` under the engine's write lock; the rest from any thread.
+What is stored of it are records that segments have, and no others: a power failure may take those
+that are in the WAL alone, and what is sent again then must not be taken for known.
+
+Concurrency: `admit`, `forget`, `notice_damage` and `snapshot` under the engine's write lock; the
+rest from any thread.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -52,6 +57,7 @@ class Duplicates:
         self._seen = _native.LogSeen(RECORDS, REQUESTS, KEPT)
         self._rotated_ms = now_ms
         self._lost = 0  # Segments, and logs, as far as one was told.
+        self._file_lock = threading.Lock()  # Of what is on disk, and whether it counts.
         self._failures = 0  # Of syncs. Written by the syncing thread alone.
         self._failures_seen = 0  # Those after which everything was forgotten.
         _ALL.add(id(self), lambda: self.size_bytes)
@@ -77,9 +83,11 @@ class Duplicates:
 
         What is sent again to make good for it must not be taken for known.
         """
-        if lost != self._lost:
+        if lost == self._lost:
+            return
+        self._seen.clear()
+        with self._file_lock:
             self._lost = lost
-            self._seen.clear()
             try:
                 self._path.unlink(missing_ok=True)
             except OSError as error:
@@ -121,13 +129,20 @@ class Duplicates:
         """In memory."""
         return self._seen.size_bytes
 
-    def store(self) -> None:
-        """Write what came last, for the next start.
+    def snapshot(self) -> Callable[[], None]:
+        """What came last; calling it writes that for the next start.
 
-        Raises:
-            OSError: the disk refuses; the file is as it was.
+        To be called once segments have all of it. It raises an OSError where the disk refuses; the
+        file is as it was then.
         """
-        replace_file(self._path, [self._seen.encode()])
+        encoded, lost = self._seen.encode(), self._lost
+
+        def store() -> None:
+            with self._file_lock:
+                if self._lost == lost:  # Else some of it may be what was lost.
+                    replace_file(self._path, [encoded])
+
+        return store
 
     def close(self) -> None:
         """Count no more among those of the process."""

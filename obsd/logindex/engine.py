@@ -235,12 +235,14 @@ class LogEngine(LogReader):
     def _replay_record(self, payload: bytes) -> int:
         """Under the writer's lock."""
         record = WalRecord.decode(payload)
-        if (memtable := self._writer.replayed_memtable(record.sequence)) is None:
-            return 0
+        memtable = self._writer.replayed_memtable(record.sequence)
         batch = _native.LogBatch.unpack(
             record.packed, record.size_bytes, record.limits, record.dropped
         )
+        # What is in segments, too: the flush that wrote them may not have come to storing these.
         self._duplicates.admit(batch)
+        if memtable is None:
+            return 0
         memtable.append(batch, record.first_row)
         self._writer.replayed_through(record.first_row + batch.records - 1)
         return batch.records
@@ -272,7 +274,7 @@ class LogEngine(LogReader):
             StorageUnavailableError: the disk refuses. Nothing is lost: the memtable stays readable
                 and its WAL stays on disk, and the next flush tries again.
         """
-        self._writer.flush(lambda _: self._duplicates.store())
+        self._writer.flush(rotated=self._duplicates.snapshot)
         self._patterns.save()
 
     def compact(self) -> bool:
@@ -281,7 +283,7 @@ class LogEngine(LogReader):
         Raises:
             StorageUnavailableError: the disk refuses; the segments are as before.
         """
-        return self.erase() or self._merger.compact(eager=False)
+        return self._merger.compact_unless(self.erase)
 
     def settle(self) -> None:
         """Flush, erase what is deleted, and merge until there is one segment a day.

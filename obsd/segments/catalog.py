@@ -5,6 +5,10 @@ and tells which memtables they hold; it is replaced atomically, so that a crash 
 inputs of a merge or its output, and either a memtable's WAL records or its segments. A segment file
 that the manifest does not list is what a crash left over, and is removed.
 
+A segment that is damaged is set aside. One that cannot be read, which may be over soon, is left out
+and stays listed, so that the next start tries again. What the disk refuses meanwhile is done once
+it does not: reads go on without.
+
 Rows are counted, so none may be seen twice: segments and memtables are one snapshot, and a flush
 replaces a memtable by its segments in one step. What a search has in its hands stays readable.
 
@@ -13,6 +17,7 @@ Concurrency: every method may be called from any thread.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import threading
@@ -89,12 +94,16 @@ class Catalog(Generic[S, M]):
         # Segments set aside, before or since the start, or missing. Under the lock.
         self.lost = 0  # Segments that turned out to be damaged or missing in this run.
         self.quarantined = len(list(quarantine.glob(f"*{kind.suffix}")))
+        # Names of files that are not live, and yet listed. Replaced under the lock.
+        self._unreadable: frozenset[str] = frozenset()
+        self._not_moved: frozenset[str] = frozenset()  # Into the quarantine.
 
     @staticmethod
     def open(directory: Path, quarantine: Path, kind: Kind[S, M]) -> Catalog[S, M]:
         """Open the segments of a directory, making it if need be.
 
-        What a crash left over is removed, and damaged segments are set aside.
+        What a crash left over is removed, damaged segments are set aside, and those that cannot be
+        read are left out.
         """
         make_directory(directory)
         catalog = Catalog(directory, quarantine, kind)
@@ -134,6 +143,11 @@ class Catalog(Generic[S, M]):
         """The number that no row in segments has, nor any that was."""
         return self._next_row
 
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Files beside the live ones that may have rows, whatever becomes of these."""
+        return self._unreadable | self._not_moved
+
     def begin_memtable(self, sequence: int | None = None) -> NumberedMemtable[M]:
         """Give writes an empty memtable; without a sequence, of the next one."""
         with self._lock:
@@ -151,9 +165,9 @@ class Catalog(Generic[S, M]):
         """Let segment files take the place of the oldest memtable, in one durable step.
 
         Raises:
-            OSError: the disk refuses; everything is as before.
+            OSError: the disk refuses, or gives something else back; everything is as before.
         """
-        new = [self._open(path) for path in paths]
+        new = self._open_new(paths)
         with self._lock:
             rest = tuple(m for m in self._live.memtables if m is not memtable)
             live = Live((*self._live.segments, *new), rest)
@@ -165,9 +179,9 @@ class Catalog(Generic[S, M]):
         Raises:
             ValueError: an old segment is no longer there, because it was set aside meanwhile. The
                 new files are removed.
-            OSError: the disk refuses; everything is as before.
+            OSError: the disk refuses, or gives something else back; everything is as before.
         """
-        new = [self._open(path) for path in paths]
+        new = self._open_new(paths)
         with self._lock:
             if not set(old) <= set(self._live.segments):
                 _unlink(paths)
@@ -184,8 +198,12 @@ class Catalog(Generic[S, M]):
         """
         with self._lock:
             names = {file.path.name for file in self._live.segments}
-            names.add(filenames.MANIFEST)
-            _unlink(path for path in self._directory.iterdir() if path.name not in names)
+            names |= {filenames.MANIFEST} | self.unreadable
+            _unlink(
+                path
+                for path in self._directory.iterdir()
+                if path.name not in names and not path.is_dir()
+            )
         sync_directory(self._directory)
 
     def set_aside(self, error: _native.CorruptError, files: Collection[SegmentFile[S]]) -> None:
@@ -201,21 +219,34 @@ class Catalog(Generic[S, M]):
     def quarantine(self, path: Path, detail: str) -> bool:
         """Set a damaged segment aside; false when it is no longer live.
 
-        Its file is kept for whoever wants to rescue something from it.
+        Its file is kept for whoever wants to rescue something from it. Where the disk refuses, the
+        segment is no longer live all the same.
         """
         with self._lock:
             kept = tuple(file for file in self._live.segments if file.path != path)
             if len(kept) == len(self._live.segments):
                 return False
-            self._publish(replace(self._live, segments=kept))
             self._set_aside(path, detail)
+            self._live = replace(self._live, segments=kept)
+            self._try_to_publish(self._live)
         return True
+
+    def _try_to_publish(self, live: Live[S, M]) -> None:
+        """Show a snapshot, though the disk may refuse the manifest: the next one catches up."""
+        try:
+            self._publish(live)
+        except OSError as error:
+            log.warning(
+                f"cannot write the manifest of {self._kind.name} segments", extra=_told(error)
+            )
+            self._live = replace(live, segments=_ordered(live.segments))
 
     def _publish(
         self, live: Live[S, M], flushed_through: int | None = None, next_row: int | None = None
     ) -> None:
         """Write the manifest, then show the snapshot to searches. Under the lock."""
-        ordered = tuple(sorted(live.segments, key=lambda file: file.name))
+        self._not_moved -= {name for name in self._not_moved if self._move(name)}
+        ordered = _ordered(live.segments)
         flushed_through = self._flushed_through if flushed_through is None else flushed_through
         next_row = max(self._next_row, next_row or 0)
         # The files' own names must be durable before the manifest relies on them.
@@ -224,7 +255,7 @@ class Catalog(Generic[S, M]):
             "version": _MANIFEST_VERSION,
             "flushed_through": flushed_through,
             "next_row": next_row,
-            "segments": [file.path.name for file in ordered],
+            "segments": [*(file.path.name for file in ordered), *sorted(self.unreadable)],
         }
         replace_file(
             self._directory / filenames.MANIFEST, [json.dumps(manifest, indent=1).encode()]
@@ -236,16 +267,29 @@ class Catalog(Generic[S, M]):
         """Move a file into the quarantine and tell. Under the lock."""
         self.quarantined += 1
         self.lost += 1
-        make_directory(self._quarantine)
-        target = self._quarantine / path.name
-        path.replace(target)
         log.error(
             f"damaged {self._kind.name} segment set aside",
-            extra={"path": str(target), "error": detail},
+            extra={"path": str(self._quarantine / path.name), "error": detail},
         )
+        if not self._move(path.name):
+            self._not_moved |= {path.name}
+
+    def _move(self, name: str) -> bool:
+        """Move a file into the quarantine; false where the disk refuses."""
+        try:
+            make_directory(self._quarantine)
+            (self._directory / name).replace(self._quarantine / name)
+        except FileNotFoundError:  # Somebody has removed it.
+            return True
+        except OSError as error:
+            log.warning("cannot move a damaged segment", extra={"segment": name, **_told(error)})
+            return False
+        return True
 
     def _load(self) -> None:
-        present = {path.name for path in self._directory.glob(f"*{self._kind.suffix}")}
+        present = {
+            path.name for path in self._directory.glob(f"*{self._kind.suffix}") if not path.is_dir()
+        }
         with self._lock:
             listed = self._read_manifest()
             names = self._uncovered(present) if listed is None else listed
@@ -255,9 +299,9 @@ class Catalog(Generic[S, M]):
                 self._flushed_through = max(numbers, default=0)
                 self._next_row = max((f.segment.stats.last_row + 1 for f in files), default=0)
             leftover = present - set(names)
-            leftover |= {path.name for path in self._directory.glob("*.tmp")}
+            leftover |= {path.name for path in self._directory.glob("*.tmp") if not path.is_dir()}
             _unlink(self._directory / name for name in leftover)
-            self._publish(Live(tuple(files), ()))
+            self._try_to_publish(Live(tuple(files), ()))
 
     def _parse(self, file_name: str) -> SegmentName | None:
         if not file_name.endswith(self._kind.suffix):
@@ -276,6 +320,20 @@ class Catalog(Generic[S, M]):
             raise _native.CorruptError(str(path), "no segment is called so")
         segment = self._kind.open_segment(path)
         return SegmentFile(path, name, segment, segment.stats.size_bytes)
+
+    def _open_new(self, paths: Sequence[Path]) -> list[SegmentFile[S]]:
+        """Open what has just been written.
+
+        Raises:
+            OSError: that does not work; the files are removed.
+        """
+        try:
+            return [self._open(path) for path in paths]
+        except _native.CorruptError as error:
+            _unlink(paths)
+            raise OSError(
+                errno.EIO, f"{error.args[1]}, just after it was written", error.args[0]
+            ) from error
 
     def _uncovered(self, file_names: Iterable[str]) -> list[str]:
         """Segments without those whose rows a merge has put into another one that is there."""
@@ -297,11 +355,20 @@ class Catalog(Generic[S, M]):
         try:
             return self._open(path)
         except FileNotFoundError:
-            self.quarantined += 1
             self.lost += 1
-            log.error(f"{self._kind.name} segment is missing", extra={"path": str(path)})
+            # A crash may have come between setting it aside and the manifest.
+            if not (self._quarantine / name).exists():
+                self.quarantined += 1
+                log.error(f"{self._kind.name} segment is missing", extra={"path": str(path)})
         except _native.CorruptError as error:
             self._set_aside(path, str(error.args[1]))
+        except OSError as error:
+            self.lost += 1
+            self._unreadable |= {name}
+            log.error(
+                f"{self._kind.name} segment cannot be read; it is left out until the next start",
+                extra={"path": str(path), **_told(error)},
+            )
         return None
 
     def _read_manifest(self) -> list[str] | None:
@@ -320,6 +387,14 @@ class Catalog(Generic[S, M]):
                 extra={"path": str(path), "error": str(error)},
             )
             return None
+
+
+def _ordered(segments: Iterable[SegmentFile[S]]) -> tuple[SegmentFile[S], ...]:
+    return tuple(sorted(segments, key=lambda file: file.name))
+
+
+def _told(error: OSError) -> dict[str, str]:
+    return {"error": str(error)}
 
 
 def _unlink(paths: Iterable[Path]) -> None:

@@ -112,6 +112,23 @@ class Merger(Generic[S, M]):
             self.merge_s += time.perf_counter() - started_s
             return True
 
+    def compact_unless(self, erase: Callable[[], bool]) -> bool:
+        """Erase, or else do one merge that is due; false when there is nothing to do.
+
+        What cannot be erased now keeps nothing from being merged.
+
+        Raises:
+            StorageUnavailableError: the disk refuses; the segments are as before.
+        """
+        try:
+            if erase():
+                return True
+        except StorageUnavailableError:
+            if self.compact(eager=False):
+                return True
+            raise
+        return self.compact(eager=False)
+
     def _merge(self, inputs: Sequence[SegmentFile[S]]) -> None:
         path = self._catalog.path_of(
             SegmentName(

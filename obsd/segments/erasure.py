@@ -9,6 +9,7 @@ Concurrency: every method may be called from any thread.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -81,9 +82,11 @@ class Eraser(Generic[S, M]):
             try:
                 # Memtables and the WAL hold nothing that came before, then.
                 flush()
+                self._check_readable()
                 files = self._erase_from_segments(pending)
                 if files is None:
                     return False
+                self._check_readable()
                 files += self._erase_from_quarantine(pending)
                 self._erasing.forget()
                 with self._writer.flush_lock, self._merger.lock:
@@ -103,6 +106,16 @@ class Eraser(Generic[S, M]):
         """Until an erasure that runs has ended; with its file, once the writer refuses writes."""
         with self._lock:
             pass
+
+    def _check_readable(self) -> None:
+        """See that no file is left out, whose rows would be back once it is read again.
+
+        Raises:
+            OSError: one is.
+        """
+        if names := sorted(self._catalog.unreadable):
+            path = self._catalog.directory / names[0]
+            raise OSError(errno.EIO, "the segment cannot be read", str(path))
 
     def _erase_from_segments(self, pending: tuple[Pending, ...]) -> int | None:
         """Until every live segment was seen to be without; returns how many were not.

@@ -191,10 +191,16 @@ class Writer(Generic[S, M]):
             return False
         return size_bytes >= self._memory.mean_bytes()
 
-    def flush(self, before: Callable[[int], None] | None = None) -> None:
+    def flush(
+        self,
+        before: Callable[[int], None] | None = None,
+        rotated: Callable[[], Callable[[], None]] | None = None,
+    ) -> None:
         """Turn what has been written so far into segments, and delete the WAL that they cover.
 
-        `before` is called with the last row's number while the memtables are still there.
+        `before` is called with the last row's number while the memtables are still there. `rotated`
+        is called under the lock, between what is flushed and what is not; what it returns is called
+        once the segments are durable, while the WAL is still there.
 
         Raises:
             StorageUnavailableError: the disk refuses. Nothing is lost: the memtable stays readable
@@ -205,12 +211,15 @@ class Writer(Generic[S, M]):
             with self.lock:
                 self._memtable = None
                 covered = self.wal.rotate()
+                flushed = rotated() if rotated is not None else None
                 memtables, next_row = self._catalog.live.memtables, self.next_row
             try:
                 if before is not None:
                     before(next_row - 1)
                 for memtable in memtables:
                     self._flush_memtable(memtable, next_row)
+                if flushed is not None:
+                    flushed()
                 self.wal.delete_through(covered)
             except OSError as error:
                 raise StorageUnavailableError(

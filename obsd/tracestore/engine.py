@@ -264,7 +264,7 @@ class SpanEngine(SpanReader):
         Raises:
             StorageUnavailableError: the disk refuses; the segments are as before.
         """
-        return self.erase() or self._merger.compact(eager=False)
+        return self._merger.compact_unless(self.erase)
 
     def settle(self) -> None:
         """Flush, erase what is deleted, and merge until there is one segment a day.

@@ -140,6 +140,56 @@ def test_a_restart_and_a_crash_forget_nothing_of_late(
         assert again.last_row() == 39
 
 
+def test_what_a_power_failure_takes_from_the_wal_is_not_known(
+    open_engine: Open, tmp_path: Path
+) -> None:
+    engine = open_engine()
+    write(engine, lines(3))
+    hindered = tmp_path / "logs" / filenames.SEGMENTS_DIRECTORY / "MANIFEST.tmp"
+    hindered.mkdir()
+    with pytest.raises(StorageUnavailableError):
+        engine.flush()  # It would have written what is known, while the WAL need not be synced.
+    shutil.copytree(
+        tmp_path / "logs",
+        tmp_path / "lost",
+        ignore=shutil.ignore_patterns(filenames.WAL_DIRECTORY),
+    )
+    hindered.rmdir()
+    again = open_engine("lost")
+    write(again, lines(3))
+    assert stored(again) == lines(3)
+
+
+def test_what_a_flush_did_not_come_to_store_is_known(open_engine: Open, tmp_path: Path) -> None:
+    engine = open_engine()
+    write(engine, lines(3))
+    hindered = tmp_path / "logs" / f"{filenames.SEEN}.tmp"
+    hindered.mkdir()
+    with pytest.raises(StorageUnavailableError):
+        engine.flush()
+    assert stored(engine) == lines(3)
+    write(engine, lines(3))
+    hindered.rmdir()
+    shutil.copytree(tmp_path / "logs", tmp_path / "crashed")
+    again = open_engine("crashed")
+    write(again, lines(4))
+    assert stored(again) == lines(4)
+    again.flush()
+    assert again.stats().wal_bytes == 0
+
+
+def test_what_turns_out_to_be_lost_while_it_is_stored_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / filenames.SEEN
+    known = duplicates.Duplicates(path, NOW_MS)
+    store = known.snapshot()
+    known.notice_damage(1)
+    store()
+    assert not path.exists()
+    known.snapshot()()
+    assert path.exists()
+    known.close()
+
+
 def test_the_wal_says_what_was_left_out(open_engine: Open, tmp_path: Path) -> None:
     engine = open_engine()
     sent = lines(4)
