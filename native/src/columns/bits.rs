@@ -119,6 +119,11 @@ impl Bits {
         self.words[row / 64] |= 1 << (row % 64);
     }
 
+    #[must_use]
+    pub fn has(&self, row: usize) -> bool {
+        self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
     pub fn and(&mut self, other: &Self) {
         self.words.iter_mut().zip(&other.words).for_each(|(a, b)| *a &= b);
     }

@@ -299,8 +299,8 @@ impl Values {
 #[derive(Debug, Default, Clone)]
 pub struct Column {
     /// One a row: 0 is absent, else the value's index and 1. Rows past the end are absent.
-    ids: Vec<u32>,
-    values: Values,
+    pub(super) ids: Vec<u32>,
+    pub(super) values: Values,
     dictionary: HashTable<u32>,
     gave_up: bool,
     pushed: usize,
@@ -352,7 +352,8 @@ impl Column {
         self.ids.push(id as u32 + 1);
     }
 
-    fn intern(&mut self, tag: u8, bytes: &[u8]) -> (usize, bool) {
+    /// The index of a value, and whether it is a new one.
+    pub fn intern(&mut self, tag: u8, bytes: &[u8]) -> (usize, bool) {
         self.pushed += 1;
         let next = self.values.len();
         if self.gave_up {

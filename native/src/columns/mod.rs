@@ -5,4 +5,5 @@ pub mod column;
 pub mod fuse;
 pub mod python_value;
 pub mod stored;
+pub mod unpack;
 pub mod value;

@@ -2,7 +2,7 @@
 //! as few bytes as will do.
 
 use super::bits::Bits;
-use super::column::{ColumnError, Values};
+use super::column::{Column, ColumnError, Values};
 use super::value::Value;
 use crate::wire::varint::Reader;
 
@@ -31,6 +31,28 @@ impl Default for Stored {
 }
 
 impl Stored {
+    /// A column of so many rows that is in memory.
+    #[must_use]
+    pub fn of(column: &Column, rows: usize) -> Self {
+        let values = column.values.clone();
+        if column.ids.is_empty() {
+            return Self { values, ..Self::default() };
+        }
+        let mut counts = vec![0_u32; values.len() + 1];
+        column.ids.iter().for_each(|id| counts[*id as usize] += 1);
+        counts.remove(0);
+        let ids = if values.len() < 256 {
+            let mut narrow: Vec<u8> = column.ids.iter().map(|id| *id as u8).collect();
+            narrow.resize(rows, 0);
+            Ids::Narrow(narrow)
+        } else {
+            let mut wide = column.ids.clone();
+            wide.resize(rows, 0);
+            Ids::Wide(wide)
+        };
+        Self { ids, values, counts }
+    }
+
     /// Reads a column of so many rows.
     ///
     /// # Errors
@@ -191,7 +213,10 @@ mod tests {
                 .collect();
             let expected = Bits::of(cells.len(), |row| cells[row].is_some_and(|n| n < wanted));
             prop_assert_eq!(stored.count(&passes), expected.count());
-            prop_assert_eq!(stored.select(cells.len(), &passes), expected);
+            prop_assert_eq!(stored.select(cells.len(), &passes), expected.clone());
+            let unstored = Stored::of(&column, cells.len());
+            prop_assert_eq!(unstored.count(&passes), expected.count());
+            prop_assert_eq!(unstored.select(cells.len(), &passes), expected);
         }
 
         #[test]

@@ -1,9 +1,24 @@
 //! The span engine's kernels: spans to columns, traces by id, and searches over them.
+pub mod builder;
+pub mod catalog;
+pub mod chunk;
 pub mod derive;
+pub mod eval;
+pub mod granule;
+pub mod index;
+pub mod memtable;
+pub mod merge;
 pub mod otlp;
+pub mod otlp_trace;
 pub mod place;
+pub mod predicate;
+pub mod search;
+pub mod segment;
+pub mod sources;
 
 mod python;
+mod python_predicate;
+mod python_span;
 
 use pyo3::prelude::*;
 

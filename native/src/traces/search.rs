@@ -1,0 +1,805 @@
+//! Searches: the first traces in an order, spans by time, and columns of what matches.
+
+use super::builder::Part;
+use super::chunk::{
+    Chunk, attributes_of, group_parts, resource_attributes, scope_attributes, service_of,
+    text_field,
+};
+use super::eval::{matching, may_match};
+use super::granule::Corrupt;
+use super::otlp::{ERROR, NO_SPAN, TraceId};
+use super::predicate::{Field, Predicate};
+use super::sources::{Source, Sources, Unit, View, gathered, place_of};
+use crate::columns::bits::Bits;
+use crate::columns::value::{Value, hex, map};
+use hashbrown::{HashMap, HashSet};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Units that are looked at between two checks of the budget.
+const WAVE: usize = 16;
+
+/// Values that are counted at most, for one field.
+pub const MAX_VALUES: usize = 1 << 20;
+
+/// Why a search has no answer.
+#[derive(Debug)]
+pub enum SearchError<E> {
+    Corrupt(Corrupt),
+    Stopped(E),
+    TooManyValues,
+}
+
+impl<E> From<Corrupt> for SearchError<E> {
+    fn from(error: Corrupt) -> Self {
+        Self::Corrupt(error)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Newest,
+    Slowest,
+    MostSpans,
+}
+
+/// Spans that match and start in a range.
+pub struct Query {
+    pub predicate: Predicate,
+    pub start_ns: i64,
+    pub end_ns: i64,
+}
+
+/// Which traces, and how many.
+pub struct TracePage {
+    pub order: Order,
+    pub min_duration_ns: i64,
+    pub max_duration_ns: i64,
+    pub limit: usize,
+    /// Behind this place.
+    pub after: Option<(i64, TraceId)>,
+}
+
+/// A trace as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    pub id: TraceId,
+    pub root_service: String,
+    pub root_name: String,
+    pub start_ns: i64,
+    pub duration_ns: i64,
+    pub spans: usize,
+    pub errors: usize,
+    /// Spans and errors of each service.
+    pub services: BTreeMap<String, (usize, usize)>,
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a list shows of a whole trace.
+#[must_use]
+pub fn summarize(trace: &Chunk) -> Summary {
+    let rows = trace.rows();
+    let start_ns = trace.starts.first().copied().unwrap_or(0);
+    let end_ns = (0..rows).map(|row| trace.end(row)).max().unwrap_or(start_ns);
+    let root = (0..rows).find(|row| trace.parent_ids[*row] == NO_SPAN).unwrap_or(0);
+    let resources = &trace.columns[Part::Resource as usize];
+    let names: Vec<String> = (0..resources.values().len())
+        .map(|id| lossy(service_of(resources.values().bytes(id))))
+        .collect();
+    let service = |row: usize| resources.id(row).map_or("", |id| names[id].as_str());
+    let mut services: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let mut errors = 0;
+    for row in 0..rows {
+        let is_error = usize::from(trace.number(Part::Status, row) == ERROR);
+        errors += is_error;
+        match services.get_mut(service(row)) {
+            Some(own) => *own = (own.0 + 1, own.1 + is_error),
+            None => {
+                services.insert(service(row).to_owned(), (1, is_error));
+            }
+        }
+    }
+    Summary {
+        id: trace.trace_ids.first().copied().unwrap_or_default(),
+        root_service: service(root).to_owned(),
+        root_name: lossy(trace.bytes(Part::Name, root)),
+        start_ns,
+        duration_ns: end_ns.saturating_sub(start_ns),
+        spans: rows,
+        errors,
+        services,
+    }
+}
+
+/// A trace that has a span that matches.
+struct Candidate {
+    id: TraceId,
+    /// Of what the unit has of it.
+    start_ns: i64,
+    end_ns: i64,
+    spans: usize,
+    /// There may be more of it beside the unit.
+    is_part: bool,
+}
+
+/// A trace's place among others: the greatest key first, then by id.
+type Place = (std::cmp::Reverse<i64>, TraceId);
+
+impl Query {
+    fn range(&self) -> (i64, i64) {
+        (self.start_ns, self.end_ns)
+    }
+
+    /// The units that may have a match.
+    #[must_use]
+    pub fn units(&self, sources: &Sources) -> Vec<(usize, Unit)> {
+        let mut units = sources.units();
+        units.retain(|(_, unit)| {
+            let (low, high) = View::new(unit.clone()).range();
+            high >= self.start_ns && low < self.end_ns && may_match(&self.predicate, unit)
+        });
+        units
+    }
+
+    /// The rows of a unit that match and that nothing replaces.
+    ///
+    /// # Errors
+    /// A column is damaged.
+    pub fn live(&self, sources: &Sources, place: usize, view: &View) -> Result<Bits, Corrupt> {
+        let mut bits = matching(&self.predicate, view, self.range())?;
+        sources.drop_replaced(place, view, &mut bits)?;
+        Ok(bits)
+    }
+
+    /// Works at units, some at a time; `take` gets the results in sequence, until it says false.
+    fn each<T: Send, E>(
+        &self,
+        units: &[(usize, Unit)],
+        rows: impl Fn(usize, &View) -> Result<Bits, Corrupt> + Sync,
+        mut check: impl FnMut() -> Result<(), E>,
+        work: impl Fn(&View, &Bits) -> Result<T, Corrupt> + Sync,
+        mut take: impl FnMut(usize, T) -> Result<bool, SearchError<E>>,
+    ) -> Result<(), SearchError<E>> {
+        let mut first = 0;
+        // The first ones are often enough.
+        let mut wave = 2;
+        while first < units.len() {
+            check().map_err(SearchError::Stopped)?;
+            let some = &units[first..units.len().min(first + wave)];
+            let found: Vec<Option<T>> = some
+                .par_iter()
+                .map(|(place, unit)| {
+                    let view = View::new(unit.clone());
+                    let bits = rows(*place, &view)?;
+                    if bits.is_empty() { Ok(None) } else { work(&view, &bits).map(Some) }
+                })
+                .collect::<Result<_, Corrupt>>()?;
+            for (at, found) in found.into_iter().enumerate() {
+                if let Some(found) = found
+                    && !take(first + at, found)?
+                {
+                    return Ok(());
+                }
+            }
+            first += some.len();
+            wave = WAVE;
+        }
+        Ok(())
+    }
+
+    /// The first traces of a page with their keys.
+    ///
+    /// # Errors
+    /// Damage, or `check` says so.
+    pub fn traces<E>(
+        &self,
+        sources: &Sources,
+        page: &TracePage,
+        check: impl FnMut() -> Result<(), E>,
+    ) -> Result<Vec<(i64, Summary)>, SearchError<E>> {
+        let mut units: Vec<(i64, (usize, Unit))> =
+            self.units(sources).into_iter().map(|u| (bound(&u.1, page.order), u)).collect();
+        units.sort_by_key(|(bound, _)| std::cmp::Reverse(*bound));
+        let split = Split::of(sources, page);
+        units.retain(|(_, (_, unit))| split.may_last(unit, page.min_duration_ns));
+        let (bounds, units): (Vec<i64>, Vec<(usize, Unit)>) = units.into_iter().unzip();
+        let mut best: BTreeMap<Place, Summary> = BTreeMap::new();
+        let mut seen: HashSet<TraceId> = HashSet::new();
+        let after = page.after.map(|(key, id)| (std::cmp::Reverse(key), id));
+        // The least key that still gets in.
+        let least = |best: &BTreeMap<Place, Summary>| {
+            let full = best.len() >= page.limit;
+            best.last_key_value().filter(|_| full).map_or(i64::MIN, |(place, _)| place.0.0)
+        };
+        let is_newest = page.order == Order::Newest;
+        // What is replaced shows when a trace is whole.
+        let rows = |_: usize, view: &View| matching(&self.predicate, view, self.range());
+        self.each(&units, rows, check, candidates, |at, mut found| {
+            if is_newest && bounds[at] < least(&best) {
+                return Ok(false);
+            }
+            found.sort_by_key(|c| std::cmp::Reverse(c.key(page.order)));
+            for candidate in found {
+                let joined = candidate.is_part || split.is_split(&candidate.id, sources);
+                let own = candidate.key(page.order);
+                if is_newest && own < least(&best) {
+                    break;
+                }
+                if !joined && !candidate.may_be_in(page, own, least(&best)) {
+                    continue;
+                }
+                if !seen.insert(candidate.id) {
+                    continue;
+                }
+                let Some(whole) = sources.whole(&candidate.id)? else { continue };
+                let summary = summarize(&whole.chunk);
+                let key = page.order.key(&summary);
+                let place = (std::cmp::Reverse(key), candidate.id);
+                let lasts =
+                    (page.min_duration_ns..=page.max_duration_ns).contains(&summary.duration_ns);
+                if !lasts || after.is_some_and(|after| place <= after) {
+                    continue;
+                }
+                if whole.is_joined {
+                    // What matched may have been replaced.
+                    let view = View::of_chunk(Arc::clone(&whole.chunk));
+                    if matching(&self.predicate, &view, self.range())?.is_empty() {
+                        continue;
+                    }
+                }
+                best.insert(place, summary);
+                if best.len() > page.limit {
+                    best.pop_last();
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(best.into_iter().map(|(place, summary)| (place.0.0, summary)).collect())
+    }
+
+    /// The ids of traces with a span that matches, of at most so many.
+    ///
+    /// # Errors
+    /// As `traces`.
+    pub fn trace_ids<E>(
+        &self,
+        sources: &Sources,
+        limit: usize,
+        check: impl FnMut() -> Result<(), E>,
+    ) -> Result<Vec<TraceId>, SearchError<E>> {
+        let mut found: HashSet<TraceId> = HashSet::new();
+        let units = self.units(sources);
+        let rows = |place: usize, view: &View| self.live(sources, place, view);
+        self.each(&units, rows, check, candidates, |_, candidates| {
+            found.extend(candidates.iter().map(|candidate| candidate.id));
+            Ok(found.len() < limit)
+        })?;
+        let mut found: Vec<TraceId> = found.into_iter().collect();
+        found.sort_unstable();
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// The newest spans that match, at most so many, the newest first.
+    ///
+    /// # Errors
+    /// As `traces`.
+    pub fn spans<E>(
+        &self,
+        sources: &Sources,
+        limit: usize,
+        check: impl FnMut() -> Result<(), E>,
+    ) -> Result<Chunk, SearchError<E>> {
+        let high = |unit: &Unit| View::new(unit.clone()).range().1;
+        let mut units = self.units(sources);
+        units.sort_by_cached_key(|(_, unit)| std::cmp::Reverse(high(unit)));
+        let highs: Vec<i64> = units.iter().map(|(_, unit)| high(unit)).collect();
+        let rows = |place: usize, view: &View| self.live(sources, place, view);
+        // Starts of the best ones, with trace and span ids and kind.
+        let mut best: BTreeMap<(std::cmp::Reverse<i64>, TraceId, [u8; 8], u8), ()> =
+            BTreeMap::new();
+        let work = |view: &View, bits: &Bits| {
+            let (starts, ids, spans) = (view.starts()?, view.trace_ids()?, view.span_ids()?);
+            let kinds = view.column(Part::Kind)?;
+            let kind = |row: usize| {
+                let id = kinds.id(row);
+                id.and_then(|id| kinds.values().bytes(id).first().copied()).unwrap_or(0)
+            };
+            let mut found: Vec<_> = bits
+                .iter()
+                .map(|row| (std::cmp::Reverse(starts[row]), ids[row], spans[row], kind(row)))
+                .collect();
+            found.sort_unstable();
+            found.truncate(limit);
+            Ok(found)
+        };
+        self.each(&units, rows, check, work, |at, found| {
+            let full = best.len() >= limit;
+            if let Some((last, ())) = best.last_key_value().filter(|_| full)
+                && highs[at] < last.0.0
+            {
+                return Ok(false);
+            }
+            for place in found {
+                if best.len() >= limit
+                    && best.last_key_value().is_none_or(|(last, ())| place >= *last)
+                {
+                    break;
+                }
+                best.insert(place, ());
+                if best.len() > limit {
+                    best.pop_last();
+                }
+            }
+            Ok(true)
+        })?;
+        let (mut chunks, mut rows) = (Vec::new(), Vec::new());
+        let mut wholes: HashMap<TraceId, Arc<Chunk>> = HashMap::new();
+        for (_, id, span, kind) in best.into_keys() {
+            if !wholes.contains_key(&id)
+                && let Some(whole) = sources.whole(&id)?
+            {
+                wholes.insert(id, whole.chunk);
+            }
+            let Some(chunk) = wholes.get(&id) else { continue };
+            let is_it = |row: &usize| {
+                chunk.span_ids[*row] == span && chunk.number(Part::Kind, *row) == kind
+            };
+            if let Some(row) = (0..chunk.rows()).find(is_it) {
+                rows.push((place_of(&mut chunks, chunk), row as u32));
+            }
+        }
+        Ok(gathered(&chunks, &rows))
+    }
+
+    /// What `work` makes of each unit with matches.
+    ///
+    /// # Errors
+    /// As `traces`.
+    pub fn collect<T: Send, E>(
+        &self,
+        sources: &Sources,
+        check: impl FnMut() -> Result<(), E>,
+        work: impl Fn(&View, &Bits) -> Result<T, Corrupt> + Sync,
+        mut take: impl FnMut(T) -> Result<(), SearchError<E>>,
+    ) -> Result<(), SearchError<E>> {
+        let units = self.units(sources);
+        let rows = |place: usize, view: &View| self.live(sources, place, view);
+        self.each(&units, rows, check, work, |_, found| take(found).map(|()| true))
+    }
+}
+
+impl Order {
+    fn key(self, summary: &Summary) -> i64 {
+        match self {
+            Self::Newest => summary.start_ns,
+            Self::Slowest => summary.duration_ns,
+            Self::MostSpans => summary.spans as i64,
+        }
+    }
+}
+
+impl Candidate {
+    fn key(&self, order: Order) -> i64 {
+        match order {
+            Order::Newest => self.start_ns,
+            Order::Slowest => self.end_ns.saturating_sub(self.start_ns),
+            Order::MostSpans => self.spans as i64,
+        }
+    }
+
+    /// Whether a trace that is all here may be on a page.
+    fn may_be_in(&self, page: &TracePage, key: i64, least: i64) -> bool {
+        let duration = self.end_ns.saturating_sub(self.start_ns);
+        let after = page.after.is_none_or(|(after, id)| {
+            (std::cmp::Reverse(key), self.id) > (std::cmp::Reverse(after), id)
+        });
+        after && key >= least && (page.min_duration_ns..=page.max_duration_ns).contains(&duration)
+    }
+}
+
+/// No trace of the unit comes before this, as far as it is here.
+fn bound(unit: &Unit, order: Order) -> i64 {
+    match (unit, order) {
+        (Unit::Stored(granule), Order::Newest) => granule.head.max_trace_ns,
+        (Unit::Stored(granule), Order::Slowest) => granule.head.max_trace_duration_ns,
+        (Unit::Stored(granule), Order::MostSpans) => granule.head.max_trace_spans as i64,
+        (Unit::Memory(_), Order::Newest) => View::new(unit.clone()).range().1,
+        (Unit::Memory(_), _) => i64::MAX,
+    }
+}
+
+/// The traces of a unit that have a row that matches.
+fn candidates(view: &View, bits: &Bits) -> Result<Vec<Candidate>, Corrupt> {
+    let (starts, durations) = (view.starts()?, view.durations()?);
+    let end = |row: usize| starts[row].saturating_add(durations[row]);
+    let mut found: Vec<Candidate> = Vec::new();
+    if let Some(traces) = view.traces()? {
+        let mut rows = bits.iter().peekable();
+        while let Some(row) = rows.next() {
+            let trace = traces.ends.partition_point(|end| *end as usize <= row);
+            let own = traces.rows(trace);
+            while rows.next_if(|row| *row < own.end).is_some() {}
+            found.push(Candidate {
+                id: traces.ids[trace],
+                start_ns: traces.starts[trace],
+                end_ns: own.clone().map(end).max().unwrap_or(0),
+                spans: own.len(),
+                is_part: false,
+            });
+        }
+        return Ok(found);
+    }
+    let ids = view.trace_ids()?;
+    let mut places: HashMap<TraceId, usize> = HashMap::new();
+    for row in bits.iter() {
+        let place = *places.entry(ids[row]).or_insert_with(|| {
+            found.push(Candidate {
+                id: ids[row],
+                start_ns: i64::MAX,
+                end_ns: i64::MIN,
+                spans: 0,
+                is_part: true,
+            });
+            found.len() - 1
+        });
+        let own = &mut found[place];
+        own.start_ns = own.start_ns.min(starts[row]);
+        own.end_ns = own.end_ns.max(end(row));
+        own.spans += 1;
+    }
+    Ok(found)
+}
+
+/// Which traces may be in more than one place, so that what a unit has is not all of it.
+enum Split {
+    /// All are in one segment, and each in one granule.
+    None,
+    /// Each has to be looked up.
+    Any,
+}
+
+impl Split {
+    fn of(sources: &Sources, _page: &TracePage) -> Self {
+        match &sources.all[..] {
+            [] => Self::None,
+            [Source::Segment(segment)] if segment.granules.len() == 1 => Self::None,
+            _ => Self::Any,
+        }
+    }
+
+    fn is_split(&self, id: &TraceId, sources: &Sources) -> bool {
+        match self {
+            Self::None => false,
+            Self::Any => sources.places(id) > 1,
+        }
+    }
+
+    fn may_last(&self, unit: &Unit, min_duration_ns: i64) -> bool {
+        match (self, unit) {
+            (Self::None, Unit::Stored(granule)) => {
+                granule.head.max_trace_duration_ns >= min_duration_ns
+            }
+            _ => true,
+        }
+    }
+}
+
+/// A place of a span's value among those of its unit, or -1.
+pub type Codes = Vec<i32>;
+
+/// A scalar value, by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Constant {
+    Bool(bool),
+    Int(i64),
+    /// The bits of a double.
+    Double(u64),
+    Text(String),
+}
+
+impl Constant {
+    #[must_use]
+    pub fn of(value: Value<'_>) -> Option<Self> {
+        Some(match value {
+            Value::Bool(b) => Self::Bool(b),
+            Value::Int(n) => Self::Int(n),
+            Value::Double(n) => Self::Double(n.to_bits()),
+            Value::Text(text) => Self::Text(lossy(text)),
+            _ => return None,
+        })
+    }
+}
+
+/// Calls `each` with a value, or with the elements of a list.
+fn elements(value: Value<'_>, each: &mut dyn FnMut(Constant)) {
+    match value {
+        Value::List(items) => {
+            crate::columns::value::list(items).for_each(|item| elements(item, each));
+        }
+        other => {
+            if let Some(constant) = Constant::of(other) {
+                each(constant);
+            }
+        }
+    }
+}
+
+/// The values of a field, all of each row that matches.
+///
+/// # Errors
+/// A column is damaged.
+pub fn row_values(
+    field: &Field,
+    view: &View,
+    bits: &Bits,
+    each: &mut dyn FnMut(usize, &Constant),
+) -> Result<(), Corrupt> {
+    let by_part = |part: Part,
+                   each: &mut dyn FnMut(usize, &Constant),
+                   of: &dyn Fn(&[u8], &mut dyn FnMut(Constant))|
+     -> Result<(), Corrupt> {
+        let column = view.column(part)?;
+        let mut known: Vec<Option<Vec<Constant>>> = vec![None; column.values().len()];
+        for row in bits.iter() {
+            let Some(id) = column.id(row) else { continue };
+            let values = known[id].get_or_insert_with(|| {
+                let mut found = Vec::new();
+                of(column.values().bytes(id), &mut |constant| found.push(constant));
+                found
+            });
+            values.iter().for_each(|value| each(row, value));
+        }
+        Ok(())
+    };
+    let text = |bytes: &[u8], each: &mut dyn FnMut(Constant)| {
+        if !bytes.is_empty() {
+            each(Constant::Text(lossy(bytes)));
+        }
+    };
+    match field {
+        Field::Span(key) => span_values(key, view, bits, each).map(drop),
+        Field::Any(key) => {
+            let own = span_values(key, view, bits, each)?;
+            let mut others = own;
+            others.negate();
+            others.and(bits);
+            if others.is_empty() {
+                return Ok(());
+            }
+            row_values(&Field::Resource(key.clone()), view, &others, each)
+        }
+        Field::Resource(key) => by_part(Part::Resource, each, &|message, each| {
+            first_of(resource_attributes(message), key, each);
+        }),
+        Field::Scope(key) => by_part(Part::Scope, each, &|message, each| {
+            first_of(scope_attributes(message), key, each);
+        }),
+        Field::Name => by_part(Part::Name, each, &text),
+        Field::Service => {
+            by_part(Part::Resource, each, &|message, each| text(service_of(message), each))
+        }
+        Field::StatusMessage => by_part(Part::StatusMessage, each, &text),
+        Field::ScopeName => by_part(Part::Scope, each, &|message, each| {
+            text(text_field(group_parts(message).0, 1), each);
+        }),
+        Field::ScopeVersion => by_part(Part::Scope, each, &|message, each| {
+            text(text_field(group_parts(message).0, 2), each);
+        }),
+        Field::Kind | Field::Status => {
+            let part = if *field == Field::Kind { Part::Kind } else { Part::Status };
+            let column = view.column(part)?;
+            for row in bits.iter() {
+                let id = column.id(row);
+                let byte = id.and_then(|id| column.values().bytes(id).first().copied());
+                each(row, &Constant::Int(i64::from(byte.unwrap_or(0))));
+            }
+            Ok(())
+        }
+        Field::Duration | Field::Start => {
+            let numbers = if *field == Field::Start { view.starts()? } else { view.durations()? };
+            bits.iter().for_each(|row| each(row, &Constant::Int(numbers[row])));
+            Ok(())
+        }
+        Field::TraceId => {
+            let ids = view.trace_ids()?;
+            bits.iter().for_each(|row| each(row, &Constant::Text(hex(&ids[row]))));
+            Ok(())
+        }
+        Field::SpanId | Field::ParentId => {
+            let ids = if *field == Field::SpanId { view.span_ids()? } else { view.parent_ids()? };
+            let named = bits.iter().filter(|row| ids[*row] != NO_SPAN);
+            named.for_each(|row| each(row, &Constant::Text(hex(&ids[row]))));
+            Ok(())
+        }
+        Field::Event(_) | Field::EventName => {
+            let events = view.events()?;
+            for row in bits.iter() {
+                for at in events.of_row(row) {
+                    let message = events.message(at);
+                    let mut found = |constant: Constant| each(row, &constant);
+                    match field {
+                        Field::Event(key) => {
+                            first_of(attributes_of(message, 3), key, &mut found);
+                        }
+                        _ => text(text_field(message, 2), &mut found),
+                    }
+                }
+            }
+            Ok(())
+        }
+        Field::Link(_) | Field::LinkTraceId | Field::LinkSpanId => {
+            let (links, ids) = view.links()?;
+            for row in bits.iter() {
+                for at in links.of_row(row) {
+                    let mut found = |constant: Constant| each(row, &constant);
+                    match field {
+                        Field::Link(key) => {
+                            first_of(attributes_of(links.message(at), 4), key, &mut found);
+                        }
+                        Field::LinkTraceId => found(Constant::Text(hex(&ids[at][..16]))),
+                        _ => found(Constant::Text(hex(&ids[at][16..]))),
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn first_of<'a>(
+    mut attributes: impl Iterator<Item = (&'a [u8], Value<'a>)>,
+    key: &str,
+    each: &mut dyn FnMut(Constant),
+) {
+    if let Some((_, value)) = attributes.find(|(own, _)| *own == key.as_bytes()) {
+        elements(value, each);
+    }
+}
+
+/// The values of a span attribute; returns the rows that have it.
+fn span_values(
+    key: &str,
+    view: &View,
+    bits: &Bits,
+    each: &mut dyn FnMut(usize, &Constant),
+) -> Result<Bits, Corrupt> {
+    let mut having = Bits::none(view.rows());
+    if let Some(column) = view.attribute(key)? {
+        let mut known: Vec<Option<Vec<Constant>>> = vec![None; column.values().len()];
+        for row in bits.iter() {
+            let Some(id) = column.id(row) else { continue };
+            let value = column.values().get(id);
+            if value.is_null() {
+                continue;
+            }
+            having.set(row);
+            let values = known[id].get_or_insert_with(|| {
+                let mut found = Vec::new();
+                elements(value, &mut |constant| found.push(constant));
+                found
+            });
+            values.iter().for_each(|value| each(row, value));
+        }
+    }
+    let rest = view.column(Part::Rest)?;
+    for row in bits.iter().filter(|_| rest.values().len() > 0) {
+        let Some(Value::Map(entries)) = rest.get(row) else { continue };
+        let found = map(entries).find(|(own, value)| *own == key.as_bytes() && !value.is_null());
+        if let Some((_, value)) = found
+            && !having.has(row)
+        {
+            having.set(row);
+            elements(value, &mut |constant| each(row, &constant));
+        }
+    }
+    Ok(having)
+}
+
+/// What a unit's matches have as columns.
+pub struct Columns {
+    pub starts: Vec<i64>,
+    pub durations: Vec<i64>,
+    pub codes: Vec<Codes>,
+    pub values: Vec<Vec<Constant>>,
+    pub trace_ids: Option<Vec<String>>,
+}
+
+/// Makes columns of a unit's matches.
+///
+/// # Errors
+/// A column is damaged.
+pub fn columns(
+    view: &View,
+    bits: &Bits,
+    fields: &[Field],
+    with_ids: bool,
+) -> Result<Columns, Corrupt> {
+    let (starts, durations) = (view.starts()?, view.durations()?);
+    let mut place = vec![0_u32; view.rows()];
+    bits.iter().zip(0..).for_each(|(row, at)| place[row] = at);
+    let count = bits.count();
+    let (mut codes, mut values) = (Vec::new(), Vec::new());
+    for field in fields {
+        let mut own: Codes = vec![-1; count];
+        let mut known: HashMap<Constant, i32> = HashMap::new();
+        let mut distinct: Vec<Constant> = Vec::new();
+        row_values(field, view, bits, &mut |row, value| {
+            let code = &mut own[place[row] as usize];
+            // Of several the first counts.
+            if *code >= 0 {
+                return;
+            }
+            *code = known.get(value).copied().unwrap_or_else(|| {
+                distinct.push(value.clone());
+                known.insert(value.clone(), distinct.len() as i32 - 1);
+                distinct.len() as i32 - 1
+            });
+        })?;
+        codes.push(own);
+        values.push(distinct);
+    }
+    let trace_ids = if with_ids {
+        let ids = view.trace_ids()?;
+        Some(bits.iter().map(|row| hex(&ids[row])).collect())
+    } else {
+        None
+    };
+    Ok(Columns {
+        starts: bits.iter().map(|row| starts[row]).collect(),
+        durations: bits.iter().map(|row| durations[row]).collect(),
+        codes,
+        values,
+        trace_ids,
+    })
+}
+
+/// Names of a unit's fields that rows which match have: scopes and keys.
+///
+/// # Errors
+/// A column is damaged.
+pub fn field_names(view: &View, bits: &Bits) -> Result<HashSet<(&'static str, String)>, Corrupt> {
+    let mut found: HashSet<(&'static str, String)> = HashSet::new();
+    for key in view.keys() {
+        let is_there =
+            |column: Arc<crate::columns::stored::Stored>| bits.iter().any(|row| column.has(row));
+        if view.attribute(&key)?.is_some_and(is_there) {
+            found.insert(("span", key));
+        }
+    }
+    let rest = view.column(Part::Rest)?;
+    for row in bits.iter().filter(|_| rest.values().len() > 0) {
+        if let Some(Value::Map(entries)) = rest.get(row) {
+            found.extend(map(entries).map(|(key, _)| ("span", lossy(key))));
+        }
+    }
+    for (part, scope) in [(Part::Resource, "resource"), (Part::Scope, "scope")] {
+        let column = view.column(part)?;
+        let ids: HashSet<usize> = bits.iter().filter_map(|row| column.id(row)).collect();
+        for id in ids {
+            let message = column.values().bytes(id);
+            if part == Part::Resource {
+                found.extend(resource_attributes(message).map(|(key, _)| (scope, lossy(key))));
+            } else {
+                found.extend(scope_attributes(message).map(|(key, _)| (scope, lossy(key))));
+            }
+        }
+    }
+    let (events, (links, _)) = (view.events()?, view.links()?);
+    for (many, scope, field) in [(events, "event", 3), (links, "link", 4)] {
+        let ids: HashSet<usize> = bits
+            .iter()
+            .flat_map(|row| many.of_row(row))
+            .filter_map(|at| many.column.id(at))
+            .collect();
+        for id in ids {
+            let message = many.column.values().bytes(id);
+            found.extend(attributes_of(message, field).map(|(key, _)| (scope, lossy(key))));
+        }
+    }
+    Ok(found)
+}
