@@ -22,6 +22,9 @@ from obsd.services.projects import Projects
 from obsd.tsdb.options import EngineOptions
 from tests.api.running_app import running_app
 from tests.logindex.otlp_requests import record, write
+from tests.services.spans import make_span
+from tests.tracestore.spans_written import open_engine
+from tests.tracestore.spans_written import write as write_spans
 
 
 def one(findings):
@@ -190,3 +193,22 @@ def test_doctor_looks_at_logs_and_at_the_port_of_otlp(data_dir) -> None:
     bad = CliRunner(env=environment).invoke(doctor, arguments)
     assert bad.exit_code == 1
     assert f"problem  project team, log segment {segment.name}" in bad.output
+
+
+def test_doctor_looks_at_traces(data_dir) -> None:
+    traces = data_dir / "projects" / "team" / "traces"
+    engine = open_engine(traces, clock=SystemClock())
+    write_spans(engine, [make_span(1, 1), make_span(2, 1)])
+    engine.close()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    arguments = ["--data-dir", str(data_dir), "--listen", f"127.0.0.1:{port}", "--receivers=http"]
+    good = CliRunner().invoke(doctor, arguments)
+    assert good.exit_code == 0, good.output
+    assert "project team, span segments: 1 whole segments with 2 spans" in good.output
+    [segment] = (traces / "segments").glob("*.spans")
+    segment.write_bytes(segment.read_bytes()[:-9])
+    bad = CliRunner().invoke(doctor, arguments)
+    assert bad.exit_code == 1
+    assert f"problem  project team, span segment {segment.name}" in bad.output

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from obsd.model.budget import QueryBudget
-from obsd.model.clock import ManualClock
+from obsd.model.clock import Clock, ManualClock
 from obsd.model.span import Span, TraceSummary
 from obsd.model.span_predicate import AllSpans, SpanPredicate
 from obsd.services.span_encoding import encode_spans
@@ -26,7 +26,7 @@ WAIT_S = 10
 
 
 def open_engine(
-    directory: Path, options: SpanOptions = FOREVER, clock: ManualClock | None = None
+    directory: Path, options: SpanOptions = FOREVER, clock: Clock | None = None
 ) -> SpanEngine:
     return SpanEngine.open(directory, options, clock or ManualClock(NOW_MS))
 
