@@ -18,6 +18,8 @@ SEARCH_PATH = "/api/v1/monitoring/traces"
 TRACES_PER_BATCH = 5
 SPANS_PER_TRACE = 4
 DAY_MS = 86_400_000
+KEEPING = {"OBSD_STORAGE__TRACE_RETENTION": "7d"}
+"""What is of the day before is not to be sampled."""
 PAGE = 1000
 
 

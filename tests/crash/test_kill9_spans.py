@@ -10,7 +10,7 @@ import random
 import time
 from pathlib import Path
 
-from tests.crash.span_writers import SPANS_PER_TRACE, SpanWriter, spans_of
+from tests.crash.span_writers import KEEPING, SPANS_PER_TRACE, SpanWriter, spans_of
 from tests.crash.test_kill9 import ENVIRONMENT, READY_S, Flusher, say
 from tests.crash.test_kill9_logs import unlisted
 from tests.crash.writers import Load
@@ -31,7 +31,7 @@ def test_no_acknowledged_span_is_lost_or_doubled_at_any_kill(tmp_path: Path) -> 
     writers = [SpanWriter(number, now_ms) for number in range(WRITERS)]
     load = Load(writers)
     flusher = Flusher()
-    server = obsd_server(tmp_path, "--no-self-monitoring", environment=ENVIRONMENT)
+    server = obsd_server(tmp_path, "--no-self-monitoring", environment=ENVIRONMENT | KEEPING)
     segments = tmp_path / "obsd" / "projects" / "default" / "traces" / "segments"
     unpublished = 0
     server.start()
@@ -71,7 +71,7 @@ def test_no_acknowledged_span_is_lost_or_doubled_at_any_kill(tmp_path: Path) -> 
 def test_a_stop_under_load_keeps_every_span(tmp_path: Path) -> None:
     now_ms = int(time.time() * 1000)
     load = Load([SpanWriter(number, now_ms) for number in range(WRITERS)])
-    server = obsd_server(tmp_path, "--no-self-monitoring")
+    server = obsd_server(tmp_path, "--no-self-monitoring", environment=KEEPING)
     server.start()
     try:
         load.start(server.port)

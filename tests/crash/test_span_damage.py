@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.span_writers import DAY_MS, call, search, send, spans_of
+from tests.crash.span_writers import DAY_MS, KEEPING, call, search, send, spans_of
 from tests.crash.test_damage import flip_a_byte, flush, metric
 from tests.crash.test_full_disk import SmallDisk, fill, small_disk
 from tests.e2e.processes import Server, obsd_server, running, wait_until
@@ -19,7 +19,7 @@ QUARANTINED = "obsd_span_quarantined_segments"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with running(obsd_server(tmp_path, "--no-self-monitoring")) as server:
+    with running(obsd_server(tmp_path, "--no-self-monitoring", environment=KEEPING)) as server:
         yield server
 
 
