@@ -126,6 +126,11 @@ class Checkpoint:
             self._past.append(before)
         self._places[key] = place
 
+    def leave(self, place: Place) -> None:
+        """Note a content that its file no longer has. It may change until the next `save`."""
+        if place.head.is_full and not any(each is place for each in self._past):
+            self._past.append(place)
+
     def save(self, now_s: float) -> None:
         """Write it durably.
 

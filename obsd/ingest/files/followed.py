@@ -61,6 +61,9 @@ class FollowedFile:
         self._source: IO[bytes] = self._raw
         self.is_done = False  # A compressed file that was read to its end.
         self.is_broken = False  # It cannot be read, as far as one knows.
+        self.generation = 0
+        """Counts the contents that it has had, while it was open."""
+        self._left: dict[int, Place] = {}
         self._start(0)
         self._head = b""
 
@@ -150,6 +153,8 @@ class FollowedFile:
             return
         begins = os.pread(fd, HEAD_BYTES, 0)
         if size < self._read or not begins.startswith(self._head):
+            self._left[self.generation] = self.place
+            self.generation += 1
             self._joiner.flush()  # What it holds of the old content is gone from the file.
             self._start(0)
         self._head = begins
@@ -212,6 +217,27 @@ class FollowedFile:
     @property
     def size_bytes(self) -> int:
         return os.fstat(self._raw.fileno()).st_size
+
+    def note_stored(self, generation: int, end: int) -> None:
+        """Of a content, all before a place is stored."""
+        if generation == self.generation:
+            self.stored = end
+        elif generation in self._left:
+            self._left[generation].offset = end
+
+    def take_left(self) -> list[Place]:
+        """How far contents were stored that it had: copies of them may be there.
+
+        The last of them may still change.
+        """
+        left = list(self._left.values())
+        self._left = {g: place for g, place in self._left.items() if g == self.generation - 1}
+        return left
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is lost when it is closed until it changes."""
+        return self.is_at_end and not self._line_ends
 
     @property
     def is_at_end(self) -> bool:

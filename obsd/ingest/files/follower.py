@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,10 +65,10 @@ class _Entry:
 
 @dataclass(slots=True)
 class Batch:
-    """Records to store, and the places behind them."""
+    """Records to store, and the places behind them: file, generation of its content, and byte."""
 
     groups: list[RecordGroup] = field(default_factory=list)
-    ends: list[tuple[FollowedFile, int]] = field(default_factory=list)
+    ends: list[tuple[FollowedFile, int, int]] = field(default_factory=list)
     size_bytes: int = 0
     records: int = 0
 
@@ -83,7 +84,7 @@ class Batch:
         self.records += len(group.records)
         if group.records:
             self.groups.append(group)
-        self.ends.append((file, records[-1].end))
+        self.ends.append((file, file.generation, records[-1].end))
 
 
 class FileSet:
@@ -110,13 +111,16 @@ class FileSet:
         self._discovered_s = 0.0
         self._saved_s = 0.0
         self._is_noted = True  # Whether the checkpoint has what is stored.
+        self._are_places_known = False  # Whether the checkpoint's are those of now.
+        self._waiting: dict[tuple[int, int], _Entry] = {}  # For room among the open files.
         self._unreadable: set[str] = set()
+        self._open_count = 0
         self._host = socket.gethostname()
         self._turn = 0
 
     @property
     def open_files(self) -> int:
-        return sum(entry.file is not None for entry in self._entries.values())
+        return self._open_count
 
     def discover(self) -> None:
         """Look which files there are."""
@@ -124,6 +128,8 @@ class FileSet:
         if now_s - self._discovered_s < DISCOVERY_S:
             return
         self._discovered_s = now_s
+        self._are_places_known = False
+        self._make_room()
         there = set()
         for path, spec in iter_files(self._specs, self._excluded):
             try:
@@ -131,7 +137,7 @@ class FileSet:
             except OSError:
                 continue  # It went between the listing and now.
             key = status.st_dev, status.st_ino
-            if not os.path.isfile(path) or key in there:  # noqa: PTH113
+            if not stat.S_ISREG(status.st_mode) or key in there:
                 continue
             there.add(key)
             entry = self._entries.get(key)
@@ -153,10 +159,32 @@ class FileSet:
             self._close(entry)  # Until it changes: it may be in the middle of being written.
         if size_bytes != entry.size_bytes:
             entry.size_bytes, entry.changed_s = size_bytes, now_s
-            if entry.file is None and self.open_files < MAX_OPEN:
-                entry.file = self._open(entry)
-        elif entry.file is not None and now_s - entry.changed_s > PARKED_S and entry.file.is_at_end:
+            self._follow(entry)
+        elif entry.file is not None and now_s - entry.changed_s > PARKED_S and entry.file.is_idle:
             self._close(entry)
+
+    def _follow(self, entry: _Entry) -> None:
+        """Open a file, or let it wait for room."""
+        if entry.file is not None:
+            return
+        if self._open_count < MAX_OPEN:
+            entry.file = self._open(entry)
+            self._open_count += entry.file is not None
+        else:
+            self._waiting[entry.key] = entry
+
+    def _make_room(self) -> None:
+        """Close files without news, the longest first, for those that wait."""
+        if not self._waiting:
+            return
+        idle = [e for e in self._entries.values() if e.file is not None and e.file.is_idle]
+        idle.sort(key=lambda entry: entry.changed_s)
+        for entry in idle[: len(self._waiting)]:
+            self._close(entry)
+        waiting, self._waiting = self._waiting, {}
+        for key, entry in waiting.items():
+            if self._entries.get(key) is entry:
+                self._follow(entry)
 
     def _leave(self, key: tuple[int, int], entry: _Entry, now_s: float) -> None:
         """A file that is no longer at a path that was named."""
@@ -179,6 +207,7 @@ class FileSet:
             return None
         try:
             content = file.open_content()
+            self._learn_places()
             place = self._checkpoint.find(*file.key, content, path)
             if place is not None:
                 file.resume(place)
@@ -193,6 +222,14 @@ class FileSet:
         log.info("following a file", extra={"path": path, "from_byte": file.stored})
         return file
 
+    def _learn_places(self) -> None:
+        """Tell the checkpoint how far files are stored, of which a new one may be a copy."""
+        if not self._are_places_known:
+            self._are_places_known = True
+            for entry in self._entries.values():
+                if entry.file is not None:
+                    self._note(entry.file)
+
     def _report(self, path: str, error: Exception) -> None:
         """Once, until it can be read again."""
         if path not in self._unreadable:
@@ -205,6 +242,7 @@ class FileSet:
             self._note(entry.file)
             entry.file.close()
             entry.file = None
+            self._open_count -= 1
 
     def read(self) -> Batch:
         """What is new, from all files in turn, up to a batch."""
@@ -240,8 +278,8 @@ class FileSet:
 
     def stored(self, batch: Batch) -> None:
         """Note the places of a batch, which is durable now."""
-        for file, end in batch.ends:
-            file.stored = end
+        for file, generation, end in batch.ends:
+            file.note_stored(generation, end)
         self._is_noted = False
         self.save_due()
 
@@ -269,6 +307,9 @@ class FileSet:
             log.warning("cannot note how far files were followed", extra={"reason": str(error)})
 
     def _note(self, file: FollowedFile) -> None:
+        for left in file.take_left():
+            left.seen_s = self._clock()
+            self._checkpoint.leave(left)
         place = file.place
         place.seen_s = self._clock()
         if place.head != Head.of(b"") or place.offset:
@@ -281,6 +322,7 @@ class FileSet:
             if entry.file is not None:
                 entry.file.close()
                 entry.file = None
+        self._open_count = 0
 
 
 class FileFollower:

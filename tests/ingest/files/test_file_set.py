@@ -225,6 +225,57 @@ def test_copytruncate_takes_each_line_once(following: Following) -> None:
     assert following.take() == lines(FIRST.replace("first", "second"))
 
 
+def test_copytruncate_of_a_file_that_is_busy_takes_each_line_once(following: Following) -> None:
+    following.append("a.log", FIRST)
+    taken = following.take()
+    for burst in range(4):  # Of the last of these, the places are not on disk yet.
+        following.append("a.log", "".join(f"line {number} of {burst}\n" for number in range(9)))
+        following.now_s += 0.3
+        taken += following.read()
+    shutil.copy(following.path("a.log"), following.path("a.log.1"))
+    written = lines(following.path("a.log.1").read_text())
+    following.path("a.log").write_text("")
+    following.append("a.log", "fresh\n")
+    taken += following.read()
+    taken += following.take()
+    assert sorted(taken) == sorted([*written, "fresh"])
+
+
+def test_a_place_is_one_of_the_content_that_it_was_read_from(following: Following) -> None:
+    following.append("a.log", FIRST)
+    following.files.discover()
+    batch = following.files.read()
+    following.path("a.log").write_text("")
+    following.append("a.log", "fresh\n" * 2)
+    following.files.read()  # Before the lines of the old content are stored.
+    following.files.stored(batch)
+    following.append("a.log", FIRST.replace("first", "second"))
+    following.start()  # As after a crash.
+    assert following.take() == ["fresh", "fresh", *lines(FIRST.replace("first", "second"))]
+
+
+def test_more_files_than_can_be_open_are_read_in_turn(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "MAX_OPEN", 3)
+    names = [f"{number}.log" for number in range(10)]
+    for turn in range(3):
+        written = [f"line {turn} of {name}" for name in names]
+        for name, line in zip(names, written, strict=True):
+            following.append(name, f"{line}\n")
+        taken = following.take()
+        for _ in range(8):
+            if len(taken) < len(written):
+                taken += following.take()
+            assert following.files.open_files <= 3
+        assert sorted(taken) == sorted(written)
+    for name in names:
+        following.path(name).unlink()
+    following.now_s += follower.ROTATED_S
+    following.take(seconds=2 * follower.ROTATED_S)
+    assert following.files.open_files == 0
+
+
 def test_compressing_a_rotated_file_repeats_nothing(following: Following) -> None:
     following.append("a.log", FIRST)
     assert following.take() == lines(FIRST)
