@@ -14,16 +14,26 @@ from typing import Final, Protocol
 from obsd.model.budget import QueryBudget
 from obsd.model.log_record import LogRecord, Value
 from obsd.model.span import Span, SpanEvent, SpanKind, StatusCode
-from obsd.model.span_predicate import AnyOf, CompareField, Field, SpanPredicate
+from obsd.model.span_predicate import AllOf, AnyOf, CompareField, Field, HasField, SpanPredicate
 
 EXCEPTION: Final = "exception"
 ERROR_SPANS: Final[SpanPredicate] = AnyOf(
     (
-        CompareField(Field("intrinsic", "status"), "=", int(StatusCode.ERROR)),
         CompareField(Field("intrinsic", "event.name"), "=", EXCEPTION),
+        AllOf(
+            (
+                CompareField(Field("intrinsic", "status"), "=", int(StatusCode.ERROR)),
+                AnyOf(
+                    (
+                        HasField(Field("intrinsic", "status_message")),
+                        HasField(Field("span", "error.type")),
+                    )
+                ),
+            )
+        ),
     )
 )
-"""The spans that may tell of errors."""
+"""The spans that may tell of errors; many more only say that they failed."""
 
 _ERROR_LEVEL: Final = 17
 _CALLS: Final = frozenset({SpanKind.CLIENT, SpanKind.PRODUCER})

@@ -64,6 +64,7 @@ def test_what_a_span_tells(parts, bodies) -> None:
     span = make_span(**parts)
     assert [record.body for record in error_records(span)] == bodies
     assert matches(ERROR_SPANS, span) or not bodies
+    assert not matches(ERROR_SPANS, make_span(**FAILED))
 
 
 @pytest.fixture
