@@ -12,7 +12,7 @@ from aiohttp import web
 from obsd.api.auth import project_of
 from obsd.api.errors import ErrorAnswer, ErrorRenderer, NotFoundError
 from obsd.api.jaeger_json import envelope, error_envelope, trace_json
-from obsd.api.json_body import json_response
+from obsd.api.json_body import json_response, rendered_response
 from obsd.api.keys import METRICS, TRACES
 from obsd.api.params import InvalidParameterError, Params, read_params
 from obsd.api.trace_params import DURATION, KIND, NAME, SERVICE, NanoRange, all_of, tag_condition
@@ -88,12 +88,18 @@ async def search(request: web.Request) -> web.Response:
         found = await traces.read(
             project_id, lambda store, budget: [store.trace(each, budget) for each in ids]
         )
-        return json_response(envelope([trace_json(spans) for spans in found if spans]))
+        return await _traces(found)
     if not params.text("service"):
         raise InvalidParameterError("service", "parameter 'service' is required")
     asked = search_of(params, traces.now_ns())
     found = await traces.read(project_id, lambda store, budget: whole_traces(store, asked, budget))
-    return json_response(envelope([trace_json(spans) for spans in found]))
+    return await _traces(found)
+
+
+async def _traces(found: Sequence[Sequence[Span]]) -> web.Response:
+    return await rendered_response(
+        lambda: envelope([trace_json(spans) for spans in found if spans])
+    )
 
 
 def whole_traces(
@@ -213,7 +219,7 @@ async def show(request: web.Request) -> web.Response:
     spans = await request.app[TRACES].trace(project_of(request), trace_id)
     if not spans:
         raise NotFoundError("trace not found")
-    return json_response(envelope([trace_json(spans)]))
+    return await _traces([spans])
 
 
 async def dependencies(request: web.Request) -> web.Response:

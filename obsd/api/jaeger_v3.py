@@ -10,7 +10,7 @@ from aiohttp import web
 from obsd.api.auth import project_of
 from obsd.api.errors import ErrorAnswer, ErrorRenderer, NotFoundError
 from obsd.api.jaeger_query import MAX_LIMIT, kind_name, whole_traces
-from obsd.api.json_body import json_response
+from obsd.api.json_body import json_response, rendered_response
 from obsd.api.keys import TRACES
 from obsd.api.otlp_json import hex_id, resource_spans
 from obsd.api.params import InvalidParameterError, Params, read_params
@@ -60,7 +60,7 @@ async def find(request: web.Request) -> web.Response:
     found = await request.app[TRACES].read(
         project_of(request), lambda store, budget: whole_traces(store, asked, budget)
     )
-    return _result(span for spans in found for span in spans)
+    return await _result(span for spans in found for span in spans)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -68,11 +68,13 @@ async def show(request: web.Request) -> web.Response:
     spans = await request.app[TRACES].trace(project_of(request), request.match_info["id"])
     if not spans:
         raise NotFoundError("trace not found")
-    return _result(spans)
+    return await _result(spans)
 
 
-def _result(spans: Iterable[Span]) -> web.Response:
-    return json_response({"result": {"resourceSpans": resource_spans(spans, hex_id, names=False)}})
+async def _result(spans: Iterable[Span]) -> web.Response:
+    return await rendered_response(
+        lambda: {"result": {"resourceSpans": resource_spans(spans, hex_id, names=False)}}
+    )
 
 
 def _text(params: Params, name: str) -> str:

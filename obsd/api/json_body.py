@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -45,3 +47,11 @@ def json_response(value: object, status: int = 200) -> web.Response:
     """An answer."""
     body = msgspec.json.encode(value)
     return web.Response(status=status, body=body, content_type="application/json")
+
+
+async def rendered_response(make: Callable[[], object]) -> web.Response:
+    """An answer that is long to make: in a thread, so that nobody else waits for it."""
+    body = await asyncio.get_running_loop().run_in_executor(
+        None, lambda: msgspec.json.encode(make())
+    )
+    return web.Response(body=body, content_type="application/json")

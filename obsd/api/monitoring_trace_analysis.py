@@ -9,7 +9,7 @@ from multidict import MultiDict, MultiDictProxy
 
 from obsd.api.auth import project_of
 from obsd.api.errors import NotFoundError
-from obsd.api.json_body import json_response
+from obsd.api.json_body import json_response, rendered_response
 from obsd.api.keys import TRACES
 from obsd.api.monitoring_traces import PATH
 from obsd.api.params import InvalidParameterError, Params, read_params
@@ -18,7 +18,10 @@ from obsd.api.trace_params import span_conditions, time_range
 from obsd.model.span_predicate import AllSpans
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from obsd.model.budget import QueryBudget
+    from obsd.model.span import Span
     from obsd.services.span_store import SpanStore
     from obsd.services.trace_analysis.populations import PopulationComparison
 
@@ -31,7 +34,8 @@ async def analysis(request: web.Request) -> web.Response:
     found = await request.app[TRACES].analyze_trace(project_of(request), trace_id)
     if found is None or found.tree.main is None:
         raise NotFoundError(f"there is no trace {trace_id[:80]!r}")
-    return json_response(analysis_entry(found.tree.main.span.trace_id, found))
+    known = found.tree.main.span.trace_id
+    return await rendered_response(lambda: analysis_entry(known, found))
 
 
 async def compare(request: web.Request) -> web.Response:
@@ -40,16 +44,21 @@ async def compare(request: web.Request) -> web.Response:
     from obsd.services.trace_analysis.tree import build_tree
 
     params = await read_params(request)
-    trees = []
+    traces: list[Sequence[Span]] = []
     for name in ("before", "after"):
         if not (trace_id := params.text(name)):
             raise InvalidParameterError(name, "expected the id of a trace")
         spans = await request.app[TRACES].trace(project_of(request), trace_id)
         if not spans:
             raise NotFoundError(f"there is no trace {trace_id[:80]!r}")
-        trees.append((spans[0].trace_id, build_tree(spans)))
-    (before, one), (after, other) = trees
-    return json_response(comparison_entry(before, after, compare_traces(one, other)))
+        traces.append(spans)
+    before, after = traces
+
+    def make() -> object:
+        found = compare_traces(build_tree(before), build_tree(after))
+        return comparison_entry(before[0].trace_id, after[0].trace_id, found)
+
+    return await rendered_response(make)
 
 
 async def populations(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from obsd.api.auth import project_of
 from obsd.api.errors import NotFoundError
-from obsd.api.json_body import json_response
+from obsd.api.json_body import json_response, rendered_response
 from obsd.api.keys import TRACES
 from obsd.api.params import InvalidParameterError, Params, read_params
 from obsd.api.trace_entry import span_entry, trace_entry
@@ -86,8 +86,8 @@ async def show(request: web.Request) -> web.Response:
     spans = await request.app[TRACES].trace(project_of(request), trace_id)
     if not spans:
         raise NotFoundError(f"there is no trace {trace_id[:80]!r}")
-    return json_response(
-        {"trace_id": spans[0].trace_id, "spans": [span_entry(each) for each in spans]}
+    return await rendered_response(
+        lambda: {"trace_id": spans[0].trace_id, "spans": [span_entry(each) for each in spans]}
     )
 
 

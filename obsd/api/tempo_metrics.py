@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from obsd.api.auth import project_of
-from obsd.api.json_body import json_response
+from obsd.api.json_body import rendered_response
 from obsd.api.keys import TRACES
 from obsd.api.tempo_params import PREFIX, TempoParams, read_tempo_params
 from obsd.api.tempo_search import attributes
@@ -48,7 +48,9 @@ async def query_range(request: web.Request) -> web.Response:
 
     found = await request.app[TRACES].read(project_of(request), work)
     timestamps = found.timestamps_ms.tolist()
-    return _answer(found, [_series(each, timestamps) for each in found.series])
+    return await rendered_response(
+        lambda: _answer(found, [_series(each, timestamps) for each in found.series])
+    )
 
 
 async def query(request: web.Request) -> web.Response:
@@ -63,7 +65,9 @@ async def query(request: web.Request) -> web.Response:
         return query_instant(store, text, start_ns, end_ns, budget, MAX_SERIES)
 
     found = await request.app[TRACES].read(project_of(request), work)
-    return _answer(found, [_instant(each) for each in found.series if _is_there(each)])
+    return await rendered_response(
+        lambda: _answer(found, [_instant(each) for each in found.series if _is_there(each)])
+    )
 
 
 def _is_there(series: Series) -> bool:
@@ -82,11 +86,11 @@ def _step_of(range_ns: int) -> int:
     return max(range_ns // (_DEFAULT_STEPS * _SECOND_NS), 1) * _SECOND_NS
 
 
-def _answer(found: MetricsResult, series: list[Json]) -> web.Response:
+def _answer(found: MetricsResult, series: list[Json]) -> Json:
     answer: Json = {"series": series, "metrics": {"inspectedSpans": str(found.stats.spans)}}
     if found.truncated:
         answer |= {"status": "PARTIAL", "message": f"only {MAX_SERIES} series are shown"}
-    return json_response(answer)
+    return answer
 
 
 def _series(series: Series, timestamps: list[int]) -> Json:

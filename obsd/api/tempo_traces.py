@@ -9,14 +9,16 @@ from aiohttp import web
 from obsd import __version__
 from obsd.api.auth import project_of
 from obsd.api.errors import ErrorRenderer, NotFoundError
-from obsd.api.json_body import json_response
+from obsd.api.json_body import json_response, rendered_response
 from obsd.api.keys import TRACES
 from obsd.api.otlp_json import base64_id, resource_spans
 from obsd.api.tempo_params import PREFIX, PROTOBUF, render_error, wants_protobuf
 from obsd.services.protobuf import bytes_field
 
 if TYPE_CHECKING:
-    from obsd.api.otlp_json import Json
+    from collections.abc import Sequence
+
+    from obsd.model.span import Span
 
 TEMPO_VERSION: Final = "2.8.0"
 """Whose features these are. Grafana turns its own on by it; obsd's version is the revision."""
@@ -26,7 +28,10 @@ async def trace(request: web.Request) -> web.Response:
     """`GET …/traces/{id}`: OTLP `TracesData` as protobuf, or its JSON under `batches`."""
     if wants_protobuf(request):
         return web.Response(body=await _otlp(request), content_type=PROTOBUF)
-    return json_response({"batches": await _resource_spans(request)})
+    spans = await _spans(request)
+    return await rendered_response(
+        lambda: {"batches": resource_spans(spans, base64_id, names=True)}
+    )
 
 
 async def trace_v2(request: web.Request) -> web.Response:
@@ -34,9 +39,14 @@ async def trace_v2(request: web.Request) -> web.Response:
     if wants_protobuf(request):
         body = bytes_field(1, await _otlp(request))
         return web.Response(body=body, content_type=PROTOBUF)
-    found = await _resource_spans(request)
-    return json_response(
-        {"trace": {"resourceSpans": found}, "metrics": {}, "status": "COMPLETE", "message": ""}
+    spans = await _spans(request)
+    return await rendered_response(
+        lambda: {
+            "trace": {"resourceSpans": resource_spans(spans, base64_id, names=True)},
+            "metrics": {},
+            "status": "COMPLETE",
+            "message": "",
+        }
     )
 
 
@@ -47,11 +57,11 @@ async def _otlp(request: web.Request) -> bytes:
     return found
 
 
-async def _resource_spans(request: web.Request) -> list[Json]:
+async def _spans(request: web.Request) -> Sequence[Span]:
     spans = await request.app[TRACES].trace(project_of(request), request.match_info["id"])
     if not spans:
         raise NotFoundError("trace not found")
-    return resource_spans(spans, base64_id, names=True)
+    return spans
 
 
 async def echo(_request: web.Request) -> web.Response:
