@@ -230,7 +230,12 @@ def _level(matcher: Matcher) -> _Part:
 
 def _line_filter(stage: ast.LineFilter) -> _Part:
     negated = stage.op.startswith("!")
-    parts = [_line_match(stage.op, match) for match in stage.alternatives]
+    if stage.op in {"|=", "!="} and not any(match.is_ip for match in stage.alternatives):
+        # One expression for all of them, since a line is then looked at once.
+        texts = "|".join(escape(match.text) for match in stage.alternatives)
+        parts = [_Part(Regex(_BODY, texts), True)]
+    else:
+        parts = [_line_match(stage.op, match) for match in stage.alternatives]
     is_exact = all(part.is_exact for part in parts)
     if not is_exact and (negated or _UNKNOWN in parts):
         return _UNKNOWN

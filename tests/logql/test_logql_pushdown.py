@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from obsd.logql import LineProcessor, ast, parse, parse_log_query, run_log_query, run_range
 from obsd.logql.pushdown import push_down
 from obsd.model.budget import QueryBudget
-from obsd.model.log_predicate import Everything
+from obsd.model.log_predicate import And, Everything, Not, Regex
 from obsd.model.log_record import LogRecord
 from tests.logql.memory_storage import MemoryStorage, S, record
 from tests.oracles import logql as oracle
@@ -121,6 +121,20 @@ def test_a_predicate_leaves_out_nothing_that_the_stages_let_through(
         admitted = matches(pushed.predicate, each)
         assert admitted >= found
         assert admitted == found or not is_exact
+
+
+@pytest.mark.parametrize("op", ["|=", "!="])
+def test_a_line_is_looked_at_once_for_many_texts(op: str) -> None:
+    texts = " or ".join(f"`word.{number}`" for number in range(1_000))
+    pushed = push_down(parse_log_query(f"{{service_name=~`.+`}} {op} {texts}"))
+    assert not pushed.stages
+    assert isinstance(pushed.predicate, And)
+    found = pushed.predicate.of[-1]
+    if op == "!=":
+        assert isinstance(found, Not)
+        found = found.of
+    assert isinstance(found, Regex)
+    assert found.pattern.startswith("word\\.0|word\\.1|")
 
 
 @given(
