@@ -132,7 +132,7 @@ class Figures:
     searched_rss_bytes: int
     disk_bytes: int
     restart_seconds: float
-    asked_ms: dict[str, tuple[float, float]]  # p50 and p99.
+    asked_ms: dict[str, tuple[float, float, float]]  # p50, p99 and the server's CPU time of each.
 
     @property
     def spans_per_cpu_second(self) -> float:
@@ -278,21 +278,21 @@ def measure(peer: TracePeer, options: argparse.Namespace) -> Figures:
         )
 
 
-def lookup_ms(peer: TracePeer, trace_ids: list[str]) -> tuple[float, float]:
-    """The p50 and the p99 of looking each of these traces up."""
+def lookup_ms(peer: TracePeer, trace_ids: list[str]) -> tuple[float, float, float]:
+    """The p50 and the p99 of looking each of these traces up, and the server's CPU time."""
 
     def look_up(trace_id: str) -> None:
         spans = peer.trace_spans(trace_id)
         if spans != SPANS:
             raise SystemExit(f"{peer.name}: trace {trace_id} has {spans} spans")
 
-    return times_ms([partial(look_up, trace_id) for trace_id in trace_ids])
+    return times_ms(peer, [partial(look_up, trace_id) for trace_id in trace_ids])
 
 
 def search_ms(
     peer: TracePeer, search: Search, bodies: TraceBodies, times: int
-) -> tuple[float, float]:
-    """The p50 and the p99 of a search for the newest traces."""
+) -> tuple[float, float, float]:
+    """The p50 and the p99 of a search for the newest traces, and the server's CPU time."""
 
     def ask() -> None:
         found = peer.found(search, bodies)
@@ -301,18 +301,20 @@ def search_ms(
                 f"{peer.name}, {search.name}: {found} traces, but {search.matches:,} match"
             )
 
-    return times_ms([ask] * times)
+    return times_ms(peer, [ask] * times)
 
 
-def times_ms(work: list[Callable[[], None]]) -> tuple[float, float]:
-    """The p50 and the p99 of what each takes."""
+def times_ms(peer: TracePeer, work: list[Callable[[], None]]) -> tuple[float, float, float]:
+    """The p50 and the p99 of what each takes, and the mean of the server's CPU time."""
     taken = []
+    before = peer.usage().cpu_seconds
     for do in work:
         started = time.perf_counter()
         do()
         taken.append((time.perf_counter() - started) * 1000)
+    cpu_ms = (peer.usage().cpu_seconds - before) * 1000 / len(work)
     p50, p99 = np.quantile(taken, (0.5, 0.99))
-    return float(p50), float(p99)
+    return float(p50), float(p99), cpu_ms
 
 
 def table(results: list[Figures]) -> str:
@@ -337,6 +339,7 @@ def table(results: list[Figures]) -> str:
         rows += [
             (f"{name}: p50, ms", partial(asked_figure, name=name, column=0), ",.1f"),
             (f"{name}: p99, ms", partial(asked_figure, name=name, column=1), ",.1f"),
+            ("  server CPU, ms", partial(asked_figure, name=name, column=2), ",.1f"),
         ]
     return render(results, rows)
 
