@@ -20,7 +20,8 @@ class SpanColumns:
     Attributes:
         start_ns, duration_ns: int64, shape (n,).
         codes: for each field that was asked for, int32, shape (n,): the place of the span's value
-            in that field's `values`, or -1 where it has none. Of a list the first element counts.
+            in that field's `values`, or -1 where it has none. Of a list the first element that is a
+            constant counts.
         values: for each field, the distinct values of these spans.
         trace_ids: lower-case hexadecimal digits of each span's trace where these were asked for.
     """

@@ -311,8 +311,8 @@ def _columns(spans: Sequence[Span], fields: Sequence[Field], *, trace_ids: bool)
         places: dict[tuple[str, Constant], int] = {}
         column = np.full(len(spans), -1, np.int32)
         for at, span in enumerate(spans):
-            first = next(values(span, each), None)
-            if first is not None and _is_constant(first):
+            first = next(filter(_is_constant, values(span, each)), None)
+            if first is not None:
                 column[at] = places.setdefault(_typed(first), len(places))
         codes.append(column)
         distinct.append([value for _, value in places])
