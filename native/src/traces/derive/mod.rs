@@ -7,6 +7,7 @@
 //! of arrival does not change them.
 
 pub mod batch;
+pub mod calls;
 pub mod checkpoint;
 pub mod graph;
 pub mod histogram;

@@ -2,7 +2,7 @@
 
 use super::histogram::{Bounds, Histogram, Origin};
 use super::limit::{Life, Limit, Written};
-use super::roles::{cut_str, text};
+use super::roles::{MAX_NAME_BYTES, cut_str, text};
 use crate::columns::value::Value;
 use hashbrown::HashTable;
 use std::sync::Arc;
@@ -141,7 +141,7 @@ impl Operations {
         (zero_ms, now_ms): (i64, i64),
         limit: &mut Limit,
     ) {
-        key.name = cut_str(key.name);
+        key.name = cut_str(key.name, MAX_NAME_BYTES);
         let hash = key.hash();
         let (sets, bounds) = (&mut self.sets, &self.bounds);
         let is = |at: &u32| sets[*at as usize].key.as_ref().is_some_and(|own| key.is(own));

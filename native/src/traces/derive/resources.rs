@@ -1,6 +1,6 @@
 //! What makes spans, as far as its metrics need it; worked out once for each resource.
 
-use super::roles::{Attributes, Found, Roles, cut_str, text};
+use super::roles::{Attributes, Found, MAX_VALUE_BYTES, Roles, cut_str, text};
 use crate::columns::value::Value;
 use crate::wire::otlp_metrics::labels_of;
 use hashbrown::HashMap;
@@ -10,10 +10,12 @@ use std::sync::Arc;
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// Resources that are remembered; with more, all are worked out anew.
-const MAX_RESOURCES: usize = 4096;
+const MAX_RESOURCES: usize = 1024;
 
 /// Attributes that `traces_target_info` has as labels.
 const MAX_LABELS: usize = 50;
+/// An attribute with a longer name is none of them.
+const MAX_KEY_BYTES: usize = 200;
 
 /// `job` and `instance`; "" where there is none.
 pub type Target = Arc<(Box<str>, Box<str>)>;
@@ -41,7 +43,9 @@ impl Resource {
                 b"service.namespace" => &mut namespace,
                 b"service.instance.id" => &mut instance,
                 _ => {
-                    if let (Ok(key), Some(text)) = (std::str::from_utf8(key), text(value)) {
+                    if key.len() <= MAX_KEY_BYTES
+                        && let (Ok(key), Some(text)) = (std::str::from_utf8(key), text(value))
+                    {
                         others.push((key, text));
                     }
                     return;
@@ -56,7 +60,7 @@ impl Resource {
         let name: Box<str> = if name.is_empty() { UNKNOWN_SERVICE.into() } else { name };
         let job: Box<str> = match plain(namespace) {
             none if none.is_empty() => name.clone(),
-            namespace => cut_str(&format!("{namespace}/{name}")).into(),
+            namespace => cut_str(&format!("{namespace}/{name}"), MAX_VALUE_BYTES).into(),
         };
         let target: Target = Arc::new((job, plain(instance)));
         let info = (!others.is_empty()).then(|| Arc::new(info(&mut others, &target)));
@@ -75,7 +79,7 @@ fn info<'a>(attributes: &mut [(&'a str, Cow<'a, str>)], target: &Target) -> Info
     for (name, value) in labels_of(attributes).into_iter().take(MAX_LABELS) {
         let is_taken = name == "job" || name == "instance";
         let name: Box<str> = if is_taken { format!("__{name}").into() } else { (*name).into() };
-        labels.push((name, cut_str(&value).into()));
+        labels.push((name, cut_str(&value, MAX_VALUE_BYTES).into()));
     }
     labels.push(("job".into(), target.0.clone()));
     if !target.1.is_empty() {

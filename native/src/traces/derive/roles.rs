@@ -5,7 +5,9 @@ use hashbrown::HashMap;
 use std::borrow::Cow;
 
 /// Bytes of a label's value; what is longer is cut.
-pub const MAX_VALUE_BYTES: usize = 1024;
+pub const MAX_VALUE_BYTES: usize = 256;
+/// Of a span's name, which may be a whole query or URL.
+pub const MAX_NAME_BYTES: usize = 1024;
 
 /// What an attribute tells, in the order in which it names the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,10 +192,10 @@ fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// A text's first bytes, as many as a label's value may have.
+/// A text's first bytes.
 #[must_use]
-pub fn cut_str(text: &str) -> &str {
-    if text.len() <= MAX_VALUE_BYTES { text } else { &text[..floor(text, MAX_VALUE_BYTES)] }
+pub fn cut_str(text: &str, max_bytes: usize) -> &str {
+    if text.len() <= max_bytes { text } else { &text[..floor(text, max_bytes)] }
 }
 
 /// The last place up to `at` where a character begins.
@@ -236,8 +238,8 @@ mod tests {
     fn long_values_are_cut_between_characters() {
         let long = "é".repeat(MAX_VALUE_BYTES);
         let odd = format!("x{long}");
-        assert_eq!(cut_str(&long).len(), MAX_VALUE_BYTES);
-        assert_eq!(cut_str(&odd).len(), MAX_VALUE_BYTES - 1);
+        assert_eq!(cut_str(&long, MAX_VALUE_BYTES).len(), MAX_VALUE_BYTES);
+        assert_eq!(cut_str(&odd, MAX_VALUE_BYTES).len(), MAX_VALUE_BYTES - 1);
         assert_eq!(text(Value::Text(odd.as_bytes())).unwrap().len(), MAX_VALUE_BYTES - 1);
         assert_eq!(text(Value::Text(b"")), None);
         assert_eq!(text(Value::Null), None);

@@ -5,6 +5,9 @@ use super::resources::InfoLabels;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
+/// Resources of a project that have a series; each may have some KiB of labels.
+const MAX_TARGETS: usize = 5_000;
+
 /// The resources that made spans of late.
 #[derive(Debug, Default)]
 pub struct Targets {
@@ -18,9 +21,10 @@ impl Targets {
 
     /// Notes that a resource made spans.
     pub fn touch(&mut self, labels: &Arc<InfoLabels>, now_ms: i64, limit: &mut Limit) {
+        let has_room = self.lives.len() < MAX_TARGETS;
         match self.lives.get_mut(labels) {
             Some(life) => life.used_ms = now_ms,
-            None if limit.take(1) => {
+            None if has_room && limit.take(1) => {
                 self.lives.insert(Arc::clone(labels), Life::new(now_ms, now_ms));
             }
             None => limit.overflowed += 1,
