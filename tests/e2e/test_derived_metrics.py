@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from tests.e2e.processes import Server, obsd_server, running, wait_until
 
 DEADLINE_S = 30.0
-QUICK = {"OBSD_SPAN_METRICS__INTERVAL": "300ms", "OBSD_SPAN_METRICS__WAIT": "500ms"}
+QUICK = {"OBSD_SPAN_METRICS__INTERVAL": "300ms", "OBSD_SPAN_METRICS__WAIT": "3s"}
 CALLS = 'sum by (service) (traces_spanmetrics_calls_total{span_kind="SPAN_KIND_SERVER"})'
 EDGES = "sum by (client, server, connection_type) (traces_service_graph_request_total)"
 FAILED = "sum by (client, server) (traces_service_graph_request_failed_total) > 0"
