@@ -15,8 +15,9 @@ from obsd.api.errors import ErrorRenderer, render_json
 from obsd.api.keys import LOGS
 from obsd.api.params import InvalidParameterError, Params, parse_duration_ms, read_params
 from obsd.api.relative_time import parse_time_or_relative_ns
+from obsd.model.errors import BadInputError
 from obsd.model.field_statistics import FieldStatistics
-from obsd.services.log_aggregator import LogQuery
+from obsd.services.log_aggregator import MAX_STEPS, LogQuery
 
 PATH: Final = "/api/v1/monitoring/logs"
 MAX_LIMIT: Final = 10_000
@@ -170,6 +171,8 @@ async def aggregate(request: web.Request) -> web.Response:
     start_ns = asked.start_ns - asked.start_ns % step_ns
     by = _names(params, "by")
     steps = -(-(asked.end_ns - start_ns) // step_ns)
+    if steps > MAX_STEPS:  # Before there is a list of them.
+        raise BadInputError(f"more than {MAX_STEPS:,} steps; make them longer")
     shown = {
         "by": by,
         "step": step_ns / _SECOND_NS,

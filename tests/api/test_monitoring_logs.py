@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from obsd.api.log_entry import log_entry
@@ -147,6 +149,20 @@ async def test_aggregate_makes_numbers_of_a_field(app) -> None:
 )
 async def test_aggregate_refuses_wrong_functions(app, wrong) -> None:
     assert (await app.get(PATH + "/aggregate", wrong)).status == 400
+
+
+@pytest.mark.parametrize("function", [{}, {"function": "p50", "field": "n"}])
+async def test_aggregate_refuses_too_many_steps_before_it_lists_them(app, function) -> None:
+    params = {"from": "0", "to": "4000", "step": "1ms", **function}  # And not "now": see memory.
+    tracemalloc.start()
+    try:
+        answer = await app.get(PATH + "/aggregate", params)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status == 400
+    assert "steps" in answer.text
+    assert most_bytes < 8 << 20
 
 
 @pytest.mark.parametrize("step", ["-1s", "soon", "0", "1ms"])
