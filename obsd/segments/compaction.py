@@ -43,14 +43,14 @@ def choose_merge(
     for day in sorted(days):
         segments = sorted(days[day], key=lambda file: file.name)
         over = (day + 1) * DAY_MS + _SLACK_MS <= now_ms
-        if len(segments) > 1 and (eager or (over and _worthwhile(segments, merge_run))):
+        if len(segments) > 1 and (eager or (over and is_worthwhile(segments, merge_run))):
             return tuple(segments[:_MAX_RUN])
         if run := _like_sized(segments, merge_run):
             return run
     return ()
 
 
-def _worthwhile(segments: Sequence[SegmentFile[S]], merge_run: int) -> bool:
+def is_worthwhile(segments: Sequence[SegmentFile[S]], merge_run: int) -> bool:
     """Whether late segments are many or large: a trickle must not rewrite a day again and again."""
     sizes = sorted(file.size_bytes for file in segments)
     return len(segments) >= merge_run or 4 * sum(sizes[:-1]) > sizes[-1]

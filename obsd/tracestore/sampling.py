@@ -20,7 +20,7 @@ from typing import Final
 
 from obsd import _native
 from obsd.durable.files import replace_file
-from obsd.segments.compaction import MERGE_LEVEL
+from obsd.segments.compaction import MERGE_LEVEL, is_worthwhile
 from obsd.segments.filenames import SegmentName
 from obsd.tracestore.catalog import SpanCatalog, SpanFile
 from obsd.tracestore.options import SpanOptions
@@ -47,13 +47,18 @@ class Sampling:
         """Spans that were not kept, since the start."""
 
     def due(self, before_ns: int) -> list[SpanFile]:
-        """The segments of one day that are to be sampled, by sequence; none when none are."""
+        """The segments of one day that are to be sampled, by sequence; none when none are.
+
+        What comes late to a day that has been sampled waits until it is worth a rewrite.
+        """
         days: defaultdict[int, list[SpanFile]] = defaultdict(list)
         for file in self._catalog.live.segments:
             days[file.name.day].append(file)
         for files in days.values():
             is_over = all(file.segment.stats.max_ns < before_ns for file in files)
-            if is_over and any(file.path.name not in self._done for file in files):
+            late = sum(file.path.name not in self._done for file in files)
+            is_first = late == len(files)
+            if is_over and late and (is_first or is_worthwhile(files, self._options.merge_run)):
                 return files
         return []
 

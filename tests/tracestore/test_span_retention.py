@@ -18,7 +18,7 @@ from tests.services.spans import NOW_MS, make_span
 from tests.tracestore.spans_written import DAY_MS, DAY_NS, MS_NS, traces_of, write
 
 MIDNIGHT_MS = NOW_MS // DAY_MS * DAY_MS
-OPTIONS = SpanOptions(sampled_share=0.1, sampled_slowest=3, granule_spans=64)
+OPTIONS = SpanOptions(sampled_share=0.1, sampled_slowest=3, granule_spans=64, merge_run=2)
 COUNT = 400
 PINNED = 77
 
