@@ -1,8 +1,8 @@
 """Who calls whom and how well that goes, for any range: out of the metrics derived from spans.
 
-All numbers are increases of counters: their sums over the range, and the time quantiles of their
-buckets. A node is compared with its own past; what is a change, and what is none, says
-`service_health`.
+All numbers are increases of counters, without extrapolation: their sums over the range, and the
+time quantiles of their buckets. A node is compared with its own past; what is a change, and what is
+none, says `service_health`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from obsd.promql import VectorValue
+import numpy as np
+
+from obsd.model.matcher import Matcher, MatchOp
 from obsd.services.service_health import Health, judge
 
 if TYPE_CHECKING:
     from obsd.model.budget import QueryBudget
-    from obsd.promql import Evaluator
-    from obsd.services.metrics_collector import MetricsCollector
+    from obsd.model.samples import Columns
+    from obsd.services.metrics_collector import MetricsCollector, MetricsReader
 
 NodeType = Literal["service", "database", "queue", "external", "user"]
 EdgeKey = tuple[str, str, str]
@@ -37,8 +39,11 @@ _OF_SERVERS: Final[dict[str, NodeType]] = {
     "virtual_node": "external",
 }
 _HOUR_MS: Final = 3_600_000
-CHUNK_MS: Final = 6 * _HOUR_MS
+CHUNK_MS: Final = 3 * _HOUR_MS
 """Of a longer range, so much is read at a time; a query may only touch so many samples."""
+
+BEFORE_MS: Final = 600_000
+"""How long before a range the last value of a counter may lie; obsd may not have run meanwhile."""
 
 _CALLS: Final = "traces_spanmetrics_calls_total"
 _LATENCY: Final = "traces_spanmetrics_latency_bucket"
@@ -198,31 +203,32 @@ class ServiceMap:
         found = Increases()
         while start_ms < end_ms:
             through_ms = min(start_ms + CHUNK_MS, end_ms)
-            range_ms, budget = through_ms - start_ms, self._metrics.new_budget()
 
             def read(
-                evaluator: Evaluator,
-                at_ms: int = through_ms,
-                range_ms: int = range_ms,
-                budget: QueryBudget = budget,
+                reader: MetricsReader,
+                budget: QueryBudget,
+                start_ms: int = start_ms,
+                through_ms: int = through_ms,
             ) -> None:
-                _read(evaluator, at_ms, range_ms, budget, found)
+                _read(reader, start_ms, through_ms, budget, found)
 
-            await self._metrics.evaluate(project_id, budget, read)
+            await self._metrics.read(project_id, read)
             start_ms = through_ms
         return found
 
 
 def _read(
-    evaluator: Evaluator, at_ms: int, range_ms: int, budget: QueryBudget, into: Increases
+    reader: MetricsReader, start_ms: int, end_ms: int, budget: QueryBudget, into: Increases
 ) -> None:
     def increases(metric: str, by: str) -> Iterable[tuple[Mapping[str, str], float]]:
-        query = f"sum by ({by}) (increase({metric}[{range_ms}ms]))"
-        value = evaluator.instant(query, at_ms, budget).value
-        assert isinstance(value, VectorValue)
-        for labels, increase in zip(value.labels, value.values.tolist(), strict=True):
+        names = frozenset(by.split(", "))
+        matchers = [Matcher(MatchOp.EQUAL, "__name__", metric)]
+        columns = reader.select(matchers, max(start_ms - BEFORE_MS, 0), end_ms, budget)
+        sums: defaultdict[tuple[tuple[str, str], ...], float] = defaultdict(float)
+        for labels, increase in zip(columns.labels, increases_of(columns, start_ms), strict=True):
             if increase > 0:
-                yield dict(labels), increase
+                sums[tuple(pair for pair in labels if pair[0] in names)] += increase
+        return [(dict(labels), increase) for labels, increase in sums.items()]
 
     for labels, count in increases(_CALLS, "service, span_kind, status_code"):
         if "service" not in labels:
@@ -244,6 +250,23 @@ def _read(
     for labels, count in increases(_SERVER_SECONDS, "client, server, connection_type, le"):
         if (edge := _edge(labels)) is not None:
             into.edges[edge].below_s[float(labels["le"])] += count
+
+
+def increases_of(columns: Columns, start_ms: int) -> list[float]:
+    """By how much each counter went up behind a time, exactly, where PromQL's extrapolates.
+
+    A series that begins later has been at its first value, 0, before; one that goes back began anew
+    from there.
+    """
+    found = []
+    stale = np.isnan(columns.values)
+    for first, end in pairwise(columns.offsets.tolist()):
+        values = columns.values[first:end][~stale[first:end]]
+        times = columns.timestamps[first:end][~stale[first:end]]
+        begin = max(int(np.searchsorted(times, start_ms, side="right")) - 1, 0)
+        steps = np.diff(values[begin:])
+        found.append(float(np.where(steps < 0, values[begin + 1 :], steps).sum()))
+    return found
 
 
 def _edge(labels: Mapping[str, str]) -> EdgeKey | None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from obsd.model.clock import ManualClock
+from obsd.model.samples import Columns
 from obsd.services.metric_encoding import Metric
 from obsd.services.metrics_collector import Executors, MetricsCollector
 from obsd.services.projects import Projects
-from obsd.services.service_map import CHUNK_MS, Calls, Map, ServiceMap, baseline_ms
+from obsd.services.service_map import (
+    CHUNK_MS,
+    Calls,
+    Map,
+    ServiceMap,
+    baseline_ms,
+    increases_of,
+)
 from obsd.tsdb.options import EngineOptions
 
 T0 = 1_700_000_000_000
@@ -161,3 +171,25 @@ def test_the_past_of_a_range_has_its_length_at_least() -> None:
         24,
         240,
     ]
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        ([(50, 7), (90, 9), (110, 10), (150, 12)], 3),  # Behind 100: 12 less the 9 that were there.
+        ([(110, 0), (120, 5)], 5),
+        ([(110, 4), (120, 5)], 1),
+        ([(90, 9), (110, 10), (120, math.nan), (130, 0), (140, 2)], 3),
+        ([(90, 9)], 0),
+        ([(100, 9), (101, 10)], 1),
+        ([], 0),
+    ],
+)
+def test_increases_are_exact(samples: list[tuple[int, float]], expected: float) -> None:
+    columns = Columns(
+        labels=((),),
+        offsets=np.array([0, len(samples)], dtype=np.int64),
+        timestamps=np.array([at for at, _ in samples], dtype=np.int64),
+        values=np.array([value for _, value in samples], dtype=np.float64),
+    )
+    assert increases_of(columns, 100) == [expected]
