@@ -488,6 +488,7 @@ class Server:
                 await asyncio.gather(edge.drain(timeout_s), self._receivers.stop(timeout_s))
                 await runner.cleanup()
                 await self._supervisor.stop()
+                await self._span_metrics.write_now()  # What came since the last time.
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._pools.background, self._projects.close)
                 await loop.run_in_executor(self._pools.background, self._metadata.close)

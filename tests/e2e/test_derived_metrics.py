@@ -162,5 +162,7 @@ def test_a_stop_changes_no_counter_either(server: Server, shop: Shop) -> None:
     shop.buy(6)
     assert server.stop() == 0
     server.start()
+    # The last samples were written on the way out.
+    assert vector(server, CALLS) == {("front",): 11, ("cart",): 11}
     shop.buy(1)
     await_calls(server, 12)
