@@ -6,7 +6,7 @@ use super::chunk::{
     attributes_of, group_parts, resource_attributes, scope_attributes, service_of, text_field,
 };
 use super::granule::{Corrupt, Head, NAME, SERVICE, hash_value};
-use super::otlp::NO_SPAN;
+use super::otlp::{NO_SPAN, SpanId};
 use super::predicate::{Field, Op, Predicate, Test};
 use super::sources::{Unit, View};
 use crate::columns::bits::Bits;
@@ -105,9 +105,42 @@ fn select(predicate: &Predicate, view: &View) -> Result<Bits, Corrupt> {
             Bits::of(rows, |row| wanted.contains(&ids[row]))
         }
         _ if !may_match(predicate, &view.unit) => Bits::none(rows),
+        Predicate::Compare(Field::SpanId, Test::Text(Op::Equal, text)) => {
+            with_id(rows, &view.span_ids()?, text)
+        }
+        Predicate::Compare(Field::ParentId, Test::Text(Op::Equal, text)) => {
+            with_id(rows, &view.parent_ids()?, text)
+        }
         Predicate::Has(field) => of_field(field, view, &|value| !value.is_null())?,
         Predicate::Compare(field, test) => of_field(field, view, &|value| test.matches(value))?,
     })
+}
+
+/// The rows of an id in hexadecimal digits.
+fn with_id(rows: usize, ids: &[SpanId], text: &str) -> Bits {
+    match parse_id(text) {
+        Some(id) if id != NO_SPAN => Bits::of(rows, |row| ids[row] == id),
+        _ => Bits::none(rows),
+    }
+}
+
+/// An id from its lower-case hexadecimal digits.
+#[must_use]
+pub fn parse_id<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let mut id = [0; N];
+    for (byte, [high, low]) in id.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(id)
 }
 
 /// Which values of a column pass.

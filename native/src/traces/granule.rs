@@ -65,8 +65,6 @@ pub struct Head {
     pub traces: usize,
     pub min_ns: i64,
     pub max_ns: i64,
-    /// The last of the traces' starts.
-    pub max_trace_ns: i64,
     pub max_duration_ns: i64,
     pub max_trace_duration_ns: i64,
     pub max_trace_spans: usize,
@@ -244,14 +242,8 @@ fn encode_head(head: &Head, w: &BlockWriter, filter: &[u8]) -> Vec<u8> {
     for count in [head.rows, head.traces, head.max_trace_spans, head.errors] {
         put_uvarint(&mut out, count as u64);
     }
-    let times = [
-        head.min_ns,
-        head.max_ns,
-        head.max_trace_ns,
-        head.max_duration_ns,
-        head.max_trace_duration_ns,
-        head.last_row,
-    ];
+    let times =
+        [head.min_ns, head.max_ns, head.max_duration_ns, head.max_trace_duration_ns, head.last_row];
     for number in times {
         put_uvarint(&mut out, zigzag(number));
     }
@@ -276,7 +268,6 @@ fn describe(builder: &Builder, traces: &[Range<usize>], head: &mut Head) {
     head.min_ns = min_of(&builder.starts);
     head.max_ns = max_of(builder.starts.iter().copied());
     head.max_duration_ns = max_of(builder.durations.iter().copied());
-    head.max_trace_ns = max_of(traces.iter().map(|t| min_of(&builder.starts[t.clone()])));
     head.max_trace_duration_ns =
         max_of(traces.iter().map(|t| {
             max_of(t.clone().map(end)).saturating_sub(min_of(&builder.starts[t.clone()]))
@@ -423,7 +414,6 @@ impl Granule {
             errors,
             min_ns: number()?,
             max_ns: number()?,
-            max_trace_ns: number()?,
             max_duration_ns: number()?,
             max_trace_duration_ns: number()?,
             last_row: number()?,

@@ -88,6 +88,38 @@ impl Index {
         (end.map_or(0, u32::from_le_bytes) as usize).min(self.count)
     }
 
+    /// How many first bits of a hash are known.
+    #[must_use]
+    pub fn known_bits(&self) -> u32 {
+        self.bits + 16
+    }
+
+    /// The known bits of all hashes, as the first of 64, in order; with the granules.
+    pub fn entries<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (u64, usize)> + use<'a> {
+        let new = *self;
+        let prints = HEAD_BYTES + (4 << self.bits);
+        let granules = prints + 2 * self.count;
+        let mut bucket = 0;
+        (0..self.count).filter_map(move |entry| {
+            while new.end(bytes, bucket) <= entry {
+                bucket += 1;
+            }
+            let print = bytes.get(prints + 2 * entry..)?.first_chunk::<2>()?;
+            let print = u64::from(u16::from_le_bytes(*print)) << 48 >> new.bits;
+            let first = if new.bits == 0 { 0 } else { (bucket as u64) << (64 - new.bits) };
+            Some((first | print, new.granule(bytes, granules, entry)?))
+        })
+    }
+
+    fn granule(&self, bytes: &[u8], at: usize, entry: usize) -> Option<usize> {
+        if self.is_wide {
+            let granule = bytes.get(at + 4 * entry..)?.first_chunk::<4>()?;
+            return Some(u32::from_le_bytes(*granule) as usize);
+        }
+        let granule = bytes.get(at + 2 * entry..)?.first_chunk::<2>()?;
+        Some(u16::from_le_bytes(*granule) as usize)
+    }
+
     /// The granules that may have a trace of this hash; one in some thousand has none.
     pub fn find<'a>(&self, bytes: &'a [u8], hash: u64) -> impl Iterator<Item = usize> + use<'a> {
         let new = *self;
@@ -100,12 +132,7 @@ impl Index {
             if u16::from_le_bytes(*own) != print {
                 return None;
             }
-            if new.is_wide {
-                let granule = bytes.get(granules + 4 * entry..)?.first_chunk::<4>()?;
-                return Some(u32::from_le_bytes(*granule) as usize);
-            }
-            let granule = bytes.get(granules + 2 * entry..)?.first_chunk::<2>()?;
-            Some(u16::from_le_bytes(*granule) as usize)
+            new.granule(bytes, granules, entry)
         })
     }
 }
@@ -129,6 +156,11 @@ mod tests {
             for (hash, n) in all.iter().zip(0..) {
                 assert!(index.find(&bytes, *hash).any(|g| g == (n % granules) as usize));
             }
+            let found: Vec<(u64, usize)> = index.entries(&bytes).collect();
+            let mut sorted = all.clone();
+            sorted.sort_unstable();
+            let known = u64::MAX << (64 - index.known_bits());
+            assert!(found.iter().map(|(h, _)| *h).eq(sorted.iter().map(|h| h & known)));
             let strangers = hashes(count + 20_000).split_off(count as usize);
             let wrong: usize = strangers.iter().map(|h| index.find(&bytes, *h).count()).sum();
             assert!(wrong < 20, "{wrong} of 20,000");
@@ -140,6 +172,7 @@ mod tests {
         fn any_bytes_are_an_index_or_an_error(bytes: Vec<u8>, hash: u64) {
             if let Ok(index) = Index::parse(&bytes) {
                 let _ = index.find(&bytes, hash).count();
+                let _ = index.entries(&bytes).count();
             }
         }
     }

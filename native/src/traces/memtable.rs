@@ -290,6 +290,12 @@ impl Memtable {
         self.inner.lock().traces.get(id).copied()
     }
 
+    /// The ids of all traces.
+    #[must_use]
+    pub fn trace_ids(&self) -> Vec<TraceId> {
+        self.inner.lock().traces.keys().copied().collect()
+    }
+
     /// A trace's rows in order of arrival, without those that are replaced.
     #[must_use]
     pub fn trace(&self, id: &TraceId) -> Vec<(Arc<Chunk>, u32)> {

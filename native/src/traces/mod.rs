@@ -15,6 +15,10 @@ pub mod predicate;
 pub mod search;
 pub mod segment;
 pub mod sources;
+pub mod split;
+
+#[cfg(test)]
+mod round_trip;
 
 mod python;
 mod python_predicate;

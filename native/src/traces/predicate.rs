@@ -224,6 +224,16 @@ impl Predicate {
         }
     }
 
+    /// Traces that a span must be of to match; `None` where it may be of any.
+    #[must_use]
+    pub fn traces(&self) -> Option<&HashSet<TraceId>> {
+        match self {
+            Self::Traces(ids) => Some(ids),
+            Self::And(of) => of.iter().find_map(Self::traces),
+            _ => None,
+        }
+    }
+
     fn cost(&self) -> u8 {
         match self {
             Self::All => 0,

@@ -1,10 +1,12 @@
 //! Predicates from the tuples that `obsd/tracestore/predicates.py` makes of them.
 
+use super::eval::parse_id;
 use super::predicate::{Field, Op, Predicate, Test, anchored};
 use super::python::PySpanTraceSet;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
+use std::sync::Arc;
 
 fn invalid(what: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(what.to_string())
@@ -36,11 +38,21 @@ pub fn predicate(value: &Bound<'_, PyAny>) -> PyResult<Predicate> {
             Predicate::Traces(tuple.get_item(1)?.extract::<PyRef<'_, PySpanTraceSet>>()?.ids())
         }
         "compare" => match test(&tuple.get_item(3)?.extract::<String>()?, &tuple.get_item(4)?)? {
-            Some(test) => Predicate::Compare(of_field()?, test),
+            Some(test) => compare(of_field()?, test),
             None => Predicate::Or(Vec::new()),
         },
         other => return Err(invalid(format!("unknown predicate {other:?}"))),
     })
+}
+
+/// A condition on a field; of one trace id what indexes know.
+fn compare(field: Field, test: Test) -> Predicate {
+    match (&field, &test) {
+        (Field::TraceId, Test::Text(Op::Equal, text)) => {
+            Predicate::Traces(Arc::new(parse_id(text).into_iter().collect()))
+        }
+        _ => Predicate::Compare(field, test),
+    }
 }
 
 /// A test; `None` where nothing can pass.

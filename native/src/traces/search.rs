@@ -10,6 +10,7 @@ use super::granule::Corrupt;
 use super::otlp::{ERROR, NO_SPAN, TraceId};
 use super::predicate::{Field, Predicate};
 use super::sources::{Source, Sources, Unit, View, gathered, place_of};
+use super::split::Split;
 use crate::columns::bits::Bits;
 use crate::columns::value::{Value, hex, map};
 use hashbrown::{HashMap, HashSet};
@@ -19,6 +20,9 @@ use std::sync::Arc;
 
 /// Units that are looked at between two checks of the budget.
 const WAVE: usize = 16;
+
+/// Traces that indexes are asked for, rather than every granule.
+const MAX_LOOKED_UP: usize = 4096;
 
 /// Values that are counted at most, for one field.
 pub const MAX_VALUES: usize = 1 << 20;
@@ -122,6 +126,8 @@ struct Candidate {
     start_ns: i64,
     end_ns: i64,
     spans: usize,
+    /// The last start of what matches: where earlier rows are replaced, the trace starts by then.
+    latest_ns: i64,
     /// There may be more of it beside the unit.
     is_part: bool,
 }
@@ -137,7 +143,8 @@ impl Query {
     /// The units that may have a match.
     #[must_use]
     pub fn units(&self, sources: &Sources) -> Vec<(usize, Unit)> {
-        let mut units = sources.units();
+        let few = self.predicate.traces().filter(|ids| ids.len() <= MAX_LOOKED_UP);
+        let mut units = few.map_or_else(|| sources.units(), |ids| sources.units_of(ids));
         units.retain(|(_, unit)| {
             let (low, high) = View::new(unit.clone()).range();
             high >= self.start_ns && low < self.end_ns && may_match(&self.predicate, unit)
@@ -201,12 +208,24 @@ impl Query {
         page: &TracePage,
         check: impl FnMut() -> Result<(), E>,
     ) -> Result<Vec<(i64, Summary)>, SearchError<E>> {
-        let mut units: Vec<(i64, (usize, Unit))> =
-            self.units(sources).into_iter().map(|u| (bound(&u.1, page.order), u)).collect();
-        units.sort_by_key(|(bound, _)| std::cmp::Reverse(*bound));
-        let split = Split::of(sources, page);
-        units.retain(|(_, (_, unit))| split.may_last(unit, page.min_duration_ns));
-        let (bounds, units): (Vec<i64>, Vec<(usize, Unit)>) = units.into_iter().unzip();
+        // Where durations and counts decide, those of parts do not tell.
+        let is_newest = page.order == Order::Newest;
+        let counts = !is_newest || page.min_duration_ns > 0;
+        let split = counts.then(|| Split::of(sources));
+        let bound = |unit: &Unit| match &split {
+            Some(split) if !is_newest && split.is_in(unit) => i64::MAX,
+            _ => bound(unit, page.order),
+        };
+        let lasts = |unit: &Unit| match (&split, unit) {
+            (Some(split), Unit::Stored(granule)) => {
+                granule.head.max_trace_duration_ns >= page.min_duration_ns || split.is_in(unit)
+            }
+            _ => true,
+        };
+        let mut units = self.units(sources);
+        units.retain(|(_, unit)| lasts(unit));
+        units.sort_by_cached_key(|(_, unit)| std::cmp::Reverse(bound(unit)));
+        let bounds: Vec<i64> = units.iter().map(|(_, unit)| bound(unit)).collect();
         let mut best: BTreeMap<Place, Summary> = BTreeMap::new();
         let mut seen: HashSet<TraceId> = HashSet::new();
         let after = page.after.map(|(key, id)| (std::cmp::Reverse(key), id));
@@ -215,21 +234,21 @@ impl Query {
             let full = best.len() >= page.limit;
             best.last_key_value().filter(|_| full).map_or(i64::MIN, |(place, _)| place.0.0)
         };
-        let is_newest = page.order == Order::Newest;
         // What is replaced shows when a trace is whole.
         let rows = |_: usize, view: &View| matching(&self.predicate, view, self.range());
         self.each(&units, rows, check, candidates, |at, mut found| {
-            if is_newest && bounds[at] < least(&best) {
+            if bounds[at] < least(&best) {
                 return Ok(false);
             }
-            found.sort_by_key(|c| std::cmp::Reverse(c.key(page.order)));
+            let most = |c: &Candidate| if is_newest { c.latest_ns } else { c.key(page.order) };
+            found.sort_by_key(|candidate| std::cmp::Reverse(most(candidate)));
             for candidate in found {
-                let joined = candidate.is_part || split.is_split(&candidate.id, sources);
-                let own = candidate.key(page.order);
-                if is_newest && own < least(&best) {
+                if is_newest && candidate.latest_ns < least(&best) {
                     break;
                 }
-                if !joined && !candidate.may_be_in(page, own, least(&best)) {
+                if seen.contains(&candidate.id)
+                    || !self.may_be_in(&candidate, sources, split.as_ref(), page, least(&best))
+                {
                     continue;
                 }
                 if !seen.insert(candidate.id) {
@@ -259,6 +278,29 @@ impl Query {
             Ok(true)
         })?;
         Ok(best.into_iter().map(|(place, summary)| (place.0.0, summary)).collect())
+    }
+
+    /// Whether a trace may be on a page, behind its first places.
+    fn may_be_in(
+        &self,
+        candidate: &Candidate,
+        sources: &Sources,
+        split: Option<&Split>,
+        page: &TracePage,
+        least: i64,
+    ) -> bool {
+        match split {
+            None if candidate.is_part || sources.places(&candidate.id) > 1 => true,
+            Some(split) if split.has(&candidate.id) => true,
+            Some(_) if candidate.is_part => {
+                // As much as it can be, where later spans replace some of these.
+                let whole = candidate.in_memory(sources);
+                let duration = whole.end_ns.saturating_sub(whole.start_ns);
+                let is_least = page.order == Order::Newest || whole.key(page.order) >= least;
+                is_least && duration >= page.min_duration_ns
+            }
+            _ => candidate.may_be_in(page, candidate.key(page.order), least),
+        }
     }
 
     /// The ids of traces with a span that matches, of at most so many.
@@ -384,6 +426,20 @@ impl Order {
 }
 
 impl Candidate {
+    /// The same of all that memtables have of the trace, replaced spans included.
+    fn in_memory(&self, sources: &Sources) -> Self {
+        let mut whole = Self { is_part: false, spans: usize::MAX >> 1, ..*self };
+        for source in &sources.all {
+            if let Source::Memtable(memtable) = source
+                && let Some(entry) = memtable.entry(&self.id)
+            {
+                whole.start_ns = whole.start_ns.min(entry.start_ns);
+                whole.end_ns = whole.end_ns.max(entry.end_ns);
+            }
+        }
+        whole
+    }
+
     fn key(&self, order: Order) -> i64 {
         match order {
             Order::Newest => self.start_ns,
@@ -405,7 +461,7 @@ impl Candidate {
 /// No trace of the unit comes before this, as far as it is here.
 fn bound(unit: &Unit, order: Order) -> i64 {
     match (unit, order) {
-        (Unit::Stored(granule), Order::Newest) => granule.head.max_trace_ns,
+        (Unit::Stored(granule), Order::Newest) => granule.head.max_ns,
         (Unit::Stored(granule), Order::Slowest) => granule.head.max_trace_duration_ns,
         (Unit::Stored(granule), Order::MostSpans) => granule.head.max_trace_spans as i64,
         (Unit::Memory(_), Order::Newest) => View::new(unit.clone()).range().1,
@@ -423,12 +479,16 @@ fn candidates(view: &View, bits: &Bits) -> Result<Vec<Candidate>, Corrupt> {
         while let Some(row) = rows.next() {
             let trace = traces.ends.partition_point(|end| *end as usize <= row);
             let own = traces.rows(trace);
-            while rows.next_if(|row| *row < own.end).is_some() {}
+            let mut latest_ns = starts[row];
+            while let Some(row) = rows.next_if(|row| *row < own.end) {
+                latest_ns = latest_ns.max(starts[row]);
+            }
             found.push(Candidate {
                 id: traces.ids[trace],
                 start_ns: traces.starts[trace],
                 end_ns: own.clone().map(end).max().unwrap_or(0),
                 spans: own.len(),
+                latest_ns,
                 is_part: false,
             });
         }
@@ -443,50 +503,18 @@ fn candidates(view: &View, bits: &Bits) -> Result<Vec<Candidate>, Corrupt> {
                 start_ns: i64::MAX,
                 end_ns: i64::MIN,
                 spans: 0,
+                latest_ns: i64::MIN,
                 is_part: true,
             });
             found.len() - 1
         });
         let own = &mut found[place];
         own.start_ns = own.start_ns.min(starts[row]);
+        own.latest_ns = own.latest_ns.max(starts[row]);
         own.end_ns = own.end_ns.max(end(row));
         own.spans += 1;
     }
     Ok(found)
-}
-
-/// Which traces may be in more than one place, so that what a unit has is not all of it.
-enum Split {
-    /// All are in one segment, and each in one granule.
-    None,
-    /// Each has to be looked up.
-    Any,
-}
-
-impl Split {
-    fn of(sources: &Sources, _page: &TracePage) -> Self {
-        match &sources.all[..] {
-            [] => Self::None,
-            [Source::Segment(segment)] if segment.granules.len() == 1 => Self::None,
-            _ => Self::Any,
-        }
-    }
-
-    fn is_split(&self, id: &TraceId, sources: &Sources) -> bool {
-        match self {
-            Self::None => false,
-            Self::Any => sources.places(id) > 1,
-        }
-    }
-
-    fn may_last(&self, unit: &Unit, min_duration_ns: i64) -> bool {
-        match (self, unit) {
-            (Self::None, Unit::Stored(granule)) => {
-                granule.head.max_trace_duration_ns >= min_duration_ns
-            }
-            _ => true,
-        }
-    }
 }
 
 /// A place of a span's value among those of its unit, or -1.

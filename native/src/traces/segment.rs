@@ -5,6 +5,7 @@ use super::granule::{Corrupt, Encoded, Granule, Location, encode};
 use super::index::{self, Index};
 use super::memtable::Snapshot;
 use super::otlp::TraceId;
+use crate::columns::cache::next_granule;
 use crate::wire::varint::{Reader, put_uvarint};
 use memmap2::Mmap;
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ fn io_error(path: &Path, source: io::Error) -> SegmentError {
 
 /// An open segment.
 pub struct Segment {
+    /// No other segment of the process has it.
+    pub number: u64,
     pub path: PathBuf,
     pub size_bytes: u64,
     pub granules: Vec<Arc<Granule>>,
@@ -188,6 +191,7 @@ impl Segment {
         let index =
             Index::parse(&map[layout.index.clone()]).map_err(|_| corrupt("bad index of traces"))?;
         Ok(Self {
+            number: next_granule(),
             path: path.to_owned(),
             size_bytes: map.len() as u64,
             granules,
@@ -211,6 +215,12 @@ impl Segment {
     pub fn may_have(&self, id: &TraceId) -> bool {
         let bytes = &self.map[self.index_bytes.clone()];
         self.index.find(bytes, index::hash_id(id)).next().is_some()
+    }
+
+    /// How many first bits of its traces' hashes are known, and these, in order, with granules.
+    pub fn hashes(&self) -> (u32, impl Iterator<Item = (u64, usize)>) {
+        let bytes = &self.map[self.index_bytes.clone()];
+        (self.index.known_bits(), self.index.entries(bytes))
     }
 
     /// Checks every block.

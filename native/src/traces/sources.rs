@@ -270,6 +270,24 @@ impl Sources {
         units
     }
 
+    /// The units that may have some traces.
+    #[must_use]
+    pub fn units_of(&self, ids: &HashSet<TraceId>) -> Vec<(usize, Unit)> {
+        let mut units = self.units();
+        let mut having: HashSet<usize> = HashSet::new();
+        for source in &self.all {
+            if let Source::Segment(segment) = source {
+                let found = ids.iter().flat_map(|id| segment.find(id));
+                having.extend(found.map(|granule| Arc::as_ptr(granule) as usize));
+            }
+        }
+        units.retain(|(_, unit)| match unit {
+            Unit::Memory(_) => true,
+            Unit::Stored(granule) => having.contains(&(Arc::as_ptr(granule) as usize)),
+        });
+        units
+    }
+
     /// Takes out rows of a source's unit that sources behind it replace.
     ///
     /// # Errors
