@@ -45,12 +45,12 @@ async def delete(request: web.Request) -> web.Response:
         deletion_time("from", asked.from_, now_ns),
         deletion_time("to", asked.to, now_ns),
     )
-    query, project_id = asked.to_query(), project_of(request)
+    predicate, project_id = asked.to_query().to_predicate(now_ns), project_of(request)
     if request.query.get("dry_run", "0") not in ("", "0", "false"):
         return json_response(
-            {"matched": await logs.deletions.count(project_id, query, start_ns, end_ns)}
+            {"matched": await logs.deletions.count(project_id, predicate, start_ns, end_ns)}
         )
-    deletion = await logs.deletions.delete(project_id, query, start_ns, end_ns)
+    deletion = await logs.deletions.delete(project_id, predicate, start_ns, end_ns)
     return json_response(deletion_entry(deletion), status=202)
 
 

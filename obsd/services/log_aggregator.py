@@ -22,7 +22,6 @@ from obsd.model.errors import BadInputError
 from obsd.model.log_record import LogRecord
 from obsd.model.severity import LEVELS, level_name, severity_number
 from obsd.services.absent_logs import AbsentLogs
-from obsd.services.log_deletions import LogDeletions
 from obsd.services.log_encoding import encode_logs
 from obsd.services.log_followers import Follower, FollowLimits, LogFollowers, Render
 from obsd.services.log_processors import LogProcessors
@@ -30,6 +29,7 @@ from obsd.services.log_store import LogEntries, LogPage, LogStore, LogWriteOutco
 from obsd.services.metrics_collector import Executors, QueryLimits
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
+from obsd.services.query_deletions import QueryDeletions
 from obsd.services.query_turns import QueryTurns
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class LogAggregator:
         self._limits = limits or QueryLimits()
         self._clock = clock or SystemClock()
         self._absent = AbsentLogs()
-        self.deletions: Final = LogDeletions(self.read, self.now_ns)
+        self.deletions: Final = QueryDeletions["Predicate"](self.read, "log records")
         self.processors: Final = LogProcessors(projects, self.now_ns)
         self.followers: Final = LogFollowers(turns, self.new_budget, follow_limits)
 

@@ -18,8 +18,8 @@ from obsd.services.absent_spans import AbsentSpans
 from obsd.services.metrics_collector import Executors, QueryLimits
 from obsd.services.pending_write import OnDurable, PendingWrite, WriteQueue
 from obsd.services.projects import Projects
+from obsd.services.query_deletions import QueryDeletions
 from obsd.services.query_turns import QueryTurns
-from obsd.services.span_deletions import SpanDeletions
 from obsd.services.span_encoding import encode_spans
 from obsd.services.span_store import SpanStore, SpanWriteOutcome, TracePage, TraceSearch
 
@@ -87,7 +87,7 @@ class TraceCollector:
         self._limits = limits or QueryLimits()
         self._clock = clock or SystemClock()
         self._absent = AbsentSpans()
-        self.deletions: Final = SpanDeletions(self.read)
+        self.deletions: Final = QueryDeletions["SpanPredicate"](self.read, "traces")
 
     @property
     def ingest_pool(self) -> Executor:
