@@ -170,12 +170,13 @@ def found(record: LogRecord, field: str) -> Any:
     return value
 
 
+_EMPTY = (None, "", b"")
+
+
 def _named(fields: Any, name: str, *, of_labels: bool) -> Any:
     for key, value in fields.items():
-        is_label = is_index_attribute(key) and not (
-            value in (None, "", b"") or isinstance(value, list | dict)
-        )
-        if value is not None and label_name(key) == name and is_label == of_labels:
+        is_label = is_index_attribute(key) and not isinstance(value, list | dict)
+        if value not in _EMPTY and label_name(key) == name and is_label == of_labels:
             return value
     return None
 
@@ -184,16 +185,16 @@ def _metadata(record: LogRecord, name: str) -> Any:
     if name in ("trace_id", "span_id") and getattr(record, name):
         return getattr(record, name)
     for key, value in record.attributes.items():
-        if value is not None and label_name(key) == name:
+        if value not in _EMPTY and label_name(key) == name:
             return value
     others = {k: v for k, v in record.resource.items() if k != "service.name"}
     value = _named(others, name, of_labels=False)
     for key, called in DETAILS.items():
-        if value is None and called == name:
+        if value in _EMPTY and called == name:
             value = record.details.get(key)
     scope = record.details.get("scope")
     for key, of_scope in (scope if isinstance(scope, dict) else {}).items():
-        if value is None and label_name(key) == name:
+        if value in _EMPTY and label_name(key) == name:
             value = of_scope
     return value
 

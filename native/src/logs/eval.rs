@@ -172,6 +172,8 @@ pub enum Step<'n> {
     Metadata(&'n str),
     /// An attribute under the name that it has as metadata.
     Sanitized(&'n str),
+    /// An attribute's value, where that is metadata.
+    Telling,
     /// What a record has beside its attributes, under the name that it has as metadata.
     Detail(&'n str),
     /// A severity's number.
@@ -184,6 +186,7 @@ impl Step<'_> {
     pub fn apply<'v>(self, value: Value<'v>) -> Option<Value<'v>> {
         match (self, value) {
             (Self::Whole, value) => Some(value).filter(|v| !v.is_null()),
+            (Self::Telling, value) => Some(value).filter(|v| labels::tells_something(*v)),
             (Self::Path(path), Value::Map(message)) => lookup(message, path),
             (Self::Label(name), Value::Map(message)) => labels::label(message, name),
             (Self::Metadata(name), Value::Map(message)) => labels::metadata(message, name),
@@ -227,7 +230,7 @@ pub fn sources<'v, 'n>(
             }
             for (index, info) in view.granule.attributes.iter().enumerate() {
                 if labels::label_name(&info.key) == *name {
-                    found.push((view.attribute(index)?, Step::Whole));
+                    found.push((view.attribute(index)?, Step::Telling));
                 }
             }
             found.push((view.column(Kind::Rest)?, Step::Sanitized(name)));
@@ -270,10 +273,12 @@ fn field_values<'v>(view: &'v View, field: &Field, test: &Test) -> Result<Select
         };
         let outcomes: Vec<u8> = match test.only_text() {
             // An id is looked for among thousands.
-            Some(wanted) if matches!(step, Step::Whole) => (0..values.len())
+            Some(wanted) if matches!(step, Step::Whole | Step::Telling) => (0..values.len())
                 .map(|id| match values.tag(id) {
-                    TEXT if values.bytes(id) == wanted => PASSES,
-                    TEXT => FAILS,
+                    TEXT if !values.bytes(id).is_empty() => match values.bytes(id) == wanted {
+                        true => PASSES,
+                        false => FAILS,
+                    },
                     _ => outcome(id),
                 })
                 .collect(),

@@ -63,11 +63,17 @@ pub fn label<'v>(resource: &'v [u8], name: &str) -> Option<Value<'v>> {
     attributes(resource).find(|(k, v)| is_label(k, *v) && label_name(k) == name).map(|(_, v)| v)
 }
 
+/// Whether a value is text that is not empty: there is no other metadata.
+#[must_use]
+pub fn tells_something(value: Value<'_>) -> bool {
+    !matches!(value, Value::Null | Value::Text([]) | Value::Bytes([]))
+}
+
 /// An attribute of a resource that is metadata under this name.
 #[must_use]
 pub fn metadata<'v>(resource: &'v [u8], name: &str) -> Option<Value<'v>> {
     let is = |k: &str, v: Value<'_>| k != SERVICE && !is_label(k, v) && label_name(k) == name;
-    attributes(resource).find(|(k, v)| !v.is_null() && is(k, *v)).map(|(_, v)| v)
+    attributes(resource).find(|(k, v)| tells_something(*v) && is(k, *v)).map(|(_, v)| v)
 }
 
 /// Details by their keys, and what they are called as metadata.
@@ -97,14 +103,15 @@ pub fn details(message: &[u8]) -> Vec<(Cow<'_, str>, Value<'_>)> {
 /// What of a record's details is metadata under this name.
 #[must_use]
 pub fn detail<'v>(message: &'v [u8], name: &str) -> Option<Value<'v>> {
-    let is = |key: &str, value: Value<'_>| !value.is_null() && label_name(key) == name;
+    let is = |key: &str, value| tells_something(value) && label_name(key) == name;
     details(message).into_iter().find(|(k, v)| is(k, *v)).map(|(_, v)| v)
 }
 
 /// An attribute of a map under this name.
 #[must_use]
 pub fn sanitized<'v>(entries: &'v [u8], name: &str) -> Option<Value<'v>> {
-    attributes(entries).find(|(k, v)| !v.is_null() && label_name(k) == name).map(|(_, v)| v)
+    let is = |key: &str, value| tells_something(value) && label_name(key) == name;
+    attributes(entries).find(|(k, v)| is(k, *v)).map(|(_, v)| v)
 }
 
 #[cfg(test)]
@@ -123,6 +130,13 @@ mod tests {
     #[test]
     fn index_attributes_are_in_order() {
         assert!(INDEX_ATTRIBUTES.is_sorted());
+    }
+
+    #[test]
+    fn what_is_empty_hides_nothing() {
+        assert!(tells_something(Value::Int(0)) && tells_something(Value::List(b"")));
+        assert!(!tells_something(Value::Text(b"")) && !tells_something(Value::Bytes(b"")));
+        assert!(!tells_something(Value::Null));
     }
 
     #[test]

@@ -62,9 +62,10 @@ fn passes(field: &Field, test: &Test, draft: &Draft<'_>, source: Source<'_>) -> 
                 .attributes
                 .iter()
                 .map(|a| (String::from_utf8_lossy(&a.key), a.value.view()))
-                .filter(|(_, value)| !value.is_null());
-            let others = entries(source)
-                .filter(|(key, value)| !value.is_null() && !labels::is_label(key, *value));
+                .filter(|(_, value)| labels::tells_something(*value));
+            let others = entries(source).filter(|(key, value)| {
+                labels::tells_something(*value) && !labels::is_label(key, *value)
+            });
             first(own.chain(others), name).is_some_and(|value| test.value(value))
         }
         Field::Named(name) => find(draft, name, source).is_some_and(|value| test.value(value)),
