@@ -7,6 +7,7 @@ use super::search::{
     Constant, MAX_VALUES, Query, SearchError, field_names as names_of, row_values,
 };
 use super::sources::Sources;
+use crate::columns::bits::Bits;
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeSet;
 
@@ -29,8 +30,12 @@ pub fn services<E>(
         check,
         |view, bits| {
             let column = view.column(Part::Resource)?;
-            let mut seen = vec![false; column.values().len()];
-            bits.iter().filter_map(|row| column.id(row)).for_each(|id| seen[id] = true);
+            // Every value is of some row.
+            let mut seen = vec![bits.is_all(); column.values().len()];
+            let rows = Some(bits).filter(|bits| !bits.is_all()).into_iter();
+            rows.flat_map(Bits::iter)
+                .filter_map(|row| column.id(row))
+                .for_each(|id| seen[id] = true);
             let ids = (0..seen.len()).filter(|id| seen[*id]);
             let names: HashSet<String> =
                 ids.map(|id| lossy(service_of(column.values().bytes(id)))).collect();

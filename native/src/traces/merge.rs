@@ -189,13 +189,16 @@ fn all_traces(granules: &[Arc<Granule>]) -> Result<Vec<Parts>, SegmentError> {
     Ok(all)
 }
 
+/// A service and a name.
+type Operation = (Vec<u8>, Vec<u8>);
+
 /// The slowest traces of each root service and operation, of those that are sampled.
 fn slowest(
     traces: &[Parts],
     loaded: &mut Loaded<'_>,
     keep: &Keep,
 ) -> Result<HashSet<TraceId>, SegmentError> {
-    let mut slow: HashMap<(Vec<u8>, Vec<u8>), Vec<(i64, TraceId)>> = HashMap::new();
+    let mut slow: HashMap<Operation, Vec<(i64, TraceId)>> = HashMap::new();
     if keep.slowest == 0 {
         return Ok(HashSet::new());
     }

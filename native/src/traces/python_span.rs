@@ -28,9 +28,12 @@ fn ids(id: &[u8]) -> String {
     if id.iter().all(|byte| *byte == 0) { String::new() } else { hex(id) }
 }
 
+/// Attributes, service and schema URL.
+type Resource<'py> = (Bound<'py, PyDict>, Bound<'py, PyString>, Bound<'py, PyString>);
+
 /// What the spans of one resource or scope have in common.
 struct Groups<'py> {
-    resources: Vec<Option<(Bound<'py, PyDict>, Bound<'py, PyString>, Bound<'py, PyString>)>>,
+    resources: Vec<Option<Resource<'py>>>,
     scopes: Vec<Option<Bound<'py, PyTuple>>>,
 }
 

@@ -557,6 +557,9 @@ fn elements(value: Value<'_>, each: &mut dyn FnMut(Constant)) {
     }
 }
 
+/// Gives the constants that are in some bytes.
+type Constants<'a> = dyn Fn(&[u8], &mut dyn FnMut(Constant)) + 'a;
+
 /// The values of a field, all of each row that matches.
 ///
 /// # Errors
@@ -569,7 +572,7 @@ pub fn row_values(
 ) -> Result<(), Corrupt> {
     let by_part = |part: Part,
                    each: &mut dyn FnMut(usize, &Constant),
-                   of: &dyn Fn(&[u8], &mut dyn FnMut(Constant))|
+                   of: &Constants<'_>|
      -> Result<(), Corrupt> {
         let column = view.column(part)?;
         let mut known: Vec<Option<Vec<Constant>>> = vec![None; column.values().len()];

@@ -49,10 +49,7 @@ pub struct View {
     span_ids: OnceLock<Arc<Vec<SpanId>>>,
 }
 
-fn once<'a, T>(
-    cell: &'a OnceLock<T>,
-    read: impl FnOnce() -> Result<T, Corrupt>,
-) -> Result<&'a T, Corrupt> {
+fn once<T>(cell: &OnceLock<T>, read: impl FnOnce() -> Result<T, Corrupt>) -> Result<&T, Corrupt> {
     if let Some(value) = cell.get() {
         return Ok(value);
     }
