@@ -233,6 +233,7 @@ pub struct Sources {
     pub all: Vec<Source>,
     loaded: Mutex<HashMap<usize, Arc<Chunk>>>,
     views: Mutex<HashMap<usize, Arc<View>>>,
+    shared: OnceLock<HashSet<usize>>,
 }
 
 /// Rows of a trace, and whether they came from more than one place.
@@ -245,7 +246,13 @@ pub struct Whole {
 impl Sources {
     #[must_use]
     pub fn new(all: Vec<Source>) -> Self {
-        Self { all, loaded: Mutex::default(), views: Mutex::default() }
+        Self { all, loaded: Mutex::default(), views: Mutex::default(), shared: OnceLock::new() }
+    }
+
+    /// The addresses of granules with traces that are in other granules, too.
+    #[must_use]
+    pub fn shared_granules(&self) -> &HashSet<usize> {
+        self.shared.get_or_init(|| super::split::shared_granules(self))
     }
 
     /// Everything as units, each with its source's place.
@@ -290,7 +297,14 @@ impl Sources {
     /// # Errors
     /// A granule is damaged.
     pub fn drop_replaced(&self, place: usize, view: &View, bits: &mut Bits) -> Result<(), Corrupt> {
-        let later = &self.all[place + 1..];
+        let is_shared = match &view.unit {
+            Unit::Memory(_) => true,
+            Unit::Stored(granule) => {
+                self.shared_granules().contains(&(Arc::as_ptr(granule) as usize))
+            }
+        };
+        let may_have = |source: &&Source| is_shared || matches!(source, Source::Memtable(_));
+        let later: Vec<&Source> = self.all[place + 1..].iter().filter(may_have).collect();
         if later.is_empty() || bits.is_empty() {
             return Ok(());
         }
@@ -306,7 +320,7 @@ impl Sources {
                     Some(spans) => spans.is_some(),
                     None => {
                         let may_have = later.iter().any(|source| source.may_have(&id));
-                        let spans = if may_have { Some(self.spans_of(later, &id)?) } else { None };
+                        let spans = if may_have { Some(self.spans_of(&later, &id)?) } else { None };
                         known.insert(id, spans);
                         may_have
                     }
@@ -332,7 +346,11 @@ impl Sources {
     }
 
     /// Span ids and kinds of a trace in some sources.
-    fn spans_of(&self, sources: &[Source], id: &TraceId) -> Result<HashSet<(SpanId, u8)>, Corrupt> {
+    fn spans_of(
+        &self,
+        sources: &[&Source],
+        id: &TraceId,
+    ) -> Result<HashSet<(SpanId, u8)>, Corrupt> {
         let mut found = HashSet::new();
         let mut add = |chunk: &Chunk, row: usize| {
             found.insert((chunk.span_ids[row], chunk.number(Part::Kind, row)));

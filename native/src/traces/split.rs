@@ -38,23 +38,9 @@ impl Split {
     /// Looks at all traces of memtables and at the indexes of all segments.
     #[must_use]
     pub fn of(sources: &Sources) -> Self {
-        let segments: Vec<&Arc<Segment>> = sources
-            .all
-            .iter()
-            .filter_map(|source| match source {
-                Source::Segment(segment) => Some(segment),
-                Source::Memtable(_) => None,
-            })
-            .collect();
+        let segments = segments_of(sources);
         let shared = shared(&segments);
-        let mut granules = HashSet::new();
-        for segment in &segments {
-            for (place, granule) in segment.granules.iter().enumerate() {
-                if shared.granules.contains(&(segment.number, place)) {
-                    granules.insert(Arc::as_ptr(granule) as usize);
-                }
-            }
-        }
+        let mut granules = sources.shared_granules().clone();
         let mut in_memory = HashSet::new();
         for source in &sources.all {
             let Source::Memtable(memtable) = source else { continue };
@@ -84,6 +70,32 @@ impl Split {
             Unit::Stored(granule) => self.granules.contains(&(Arc::as_ptr(granule) as usize)),
         }
     }
+}
+
+fn segments_of(sources: &Sources) -> Vec<&Arc<Segment>> {
+    fn segment(source: &Source) -> Option<&Arc<Segment>> {
+        match source {
+            Source::Segment(segment) => Some(segment),
+            Source::Memtable(_) => None,
+        }
+    }
+    sources.all.iter().filter_map(segment).collect()
+}
+
+/// The addresses of granules that have traces of which other granules seem to have some spans.
+#[must_use]
+pub fn shared_granules(sources: &Sources) -> HashSet<usize> {
+    let segments = segments_of(sources);
+    let shared = shared(&segments);
+    let mut granules = HashSet::new();
+    for segment in segments {
+        for (place, granule) in segment.granules.iter().enumerate() {
+            if shared.granules.contains(&(segment.number, place)) {
+                granules.insert(Arc::as_ptr(granule) as usize);
+            }
+        }
+    }
+    granules
 }
 
 fn cut(hash: u64, bits: u32) -> u64 {
