@@ -3,10 +3,9 @@
 use super::builder::Part;
 use super::chunk::service_of;
 use super::predicate::Field;
-use super::search::{
-    Constant, MAX_VALUES, Query, SearchError, field_names as names_of, row_values,
-};
+use super::search::{MAX_VALUES, Query, SearchError};
 use super::sources::Sources;
+use super::values::{Constant, field_names as names_of, row_values};
 use crate::columns::bits::Bits;
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeSet;

@@ -16,6 +16,7 @@ pub mod search;
 pub mod segment;
 pub mod sources;
 pub mod split;
+pub mod values;
 
 #[cfg(test)]
 mod round_trip;
