@@ -8,6 +8,7 @@ Concurrency: every method may be called from any thread.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -287,9 +288,9 @@ class SpanReader(SegmentReader[_native.SpanSegment, _native.SpanMemtable]):
             )
         )
 
+    @abstractmethod
     def last_row(self) -> int:
         """The number of the span that arrived last; -1 before the first."""
-        raise NotImplementedError
 
     def arrived(
         self, after_row: int, limit: int, predicate: SpanPredicate, budget: QueryBudget
