@@ -19,6 +19,9 @@ _WHAT_TO_DO: Final[dict[int | None, str]] = {
     errno.ENOTDIR: "; the data directory holds files that are not obsd's",
 }
 
+_M_ARENA_MAX: Final = -8  # malloc.h's number.
+_ARENAS: Final = 2
+
 
 @click.command()
 @server_options
@@ -39,6 +42,8 @@ def serve(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - c
     gc.disable()
     # numpy's linear algebra is not used, and its threads would each take memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+    _share_arenas()
 
     from obsd.app import StartError, run
     from obsd.model.errors import CorruptDataError, ObsdError
@@ -61,3 +66,14 @@ def serve(config_file: Path | None, **options: Any) -> None:  # noqa: ANN401 - c
         text = f"cannot start: {where}{error.strerror or error}{_WHAT_TO_DO.get(error.errno, '')}"
         click.echo(f"obsd: {text}; 'obsd doctor' tells more", err=True)
         raise SystemExit(1) from None
+
+
+def _share_arenas() -> None:
+    """Have glibc's allocator keep few arenas: each keeps what its threads have let go of."""
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # Other C libraries have none.
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, _ARENAS)
