@@ -277,8 +277,7 @@ class SpanReader(SegmentReader[_native.SpanSegment, _native.SpanMemtable]):
     ) -> list[tuple[Constant, int]]:
         """The most frequent values of a field among matching spans, with their counts.
 
-        Raises:
-            QueryError: the field has too many values.
+        Of a field with very many values (over 250,000) the counts are lower bounds.
         """
         encoded, span = self._encode(predicate), self._range(start_ns, end_ns)
         named = (field.scope, field.name)

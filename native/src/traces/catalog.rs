@@ -3,7 +3,7 @@
 use super::builder::Part;
 use super::chunk::service_of;
 use super::predicate::Field;
-use super::search::{MAX_VALUES, Query, SearchError};
+use super::search::{MAX_VALUES, MAX_VALUES_BYTES, Query, SearchError};
 use super::sources::Sources;
 use super::values::{Constant, field_names as names_of, row_values};
 use crate::columns::bits::Bits;
@@ -96,7 +96,8 @@ pub fn field_names<E>(
     Ok(all.into_iter().collect())
 }
 
-/// The most frequent values of a field, with how many spans have each.
+/// The most frequent values of a field, with how many spans have each; of fields with very many
+/// values, at least how many.
 pub fn field_values<E>(
     query: &Query,
     sources: &Sources,
@@ -105,6 +106,7 @@ pub fn field_values<E>(
     check: impl FnMut() -> Result<(), E>,
 ) -> Result<Vec<(Constant, u64)>, SearchError<E>> {
     let mut all: HashMap<Constant, u64> = HashMap::new();
+    let mut size_bytes = 0;
     query.collect(
         sources,
         check,
@@ -131,9 +133,17 @@ pub fn field_values<E>(
         },
         |counts| {
             for (value, count) in counts {
-                *all.entry(value).or_default() += count;
+                let size = size_of(&value);
+                *all.entry(value).or_insert_with(|| {
+                    size_bytes += size;
+                    0
+                }) += count;
             }
-            if all.len() > MAX_VALUES { Err(SearchError::TooManyValues) } else { Ok(()) }
+            while all.len() > MAX_VALUES || size_bytes > MAX_VALUES_BYTES {
+                halve(&mut all);
+                size_bytes = all.keys().map(size_of).sum();
+            }
+            Ok(())
         },
     )?;
     let mut ranked: Vec<(Constant, u64)> = all.into_iter().collect();
@@ -142,11 +152,45 @@ pub fn field_values<E>(
     Ok(ranked)
 }
 
+/// Takes as much off every count as makes half of them vanish: what is most frequent stays. Source:
+/// Misra & Gries, "Finding repeated elements", Science of Computer Programming, 1982.
+fn halve(counts: &mut HashMap<Constant, u64>) {
+    let mut sorted: Vec<u64> = counts.values().copied().collect();
+    let middle = sorted.len() / 2;
+    let (_, least, _) = sorted.select_nth_unstable_by(middle, |a, b| b.cmp(a));
+    let least = *least;
+    counts.retain(|_, count| {
+        *count = count.saturating_sub(least);
+        *count > 0
+    });
+}
+
+/// What a value takes in a map, about.
+fn size_of(value: &Constant) -> usize {
+    const ENTRY_BYTES: usize = 64;
+    if let Constant::Text(text) = value { text.len() + ENTRY_BYTES } else { ENTRY_BYTES }
+}
+
 fn shown(value: &Constant) -> String {
     match value {
         Constant::Bool(b) => if *b { "True" } else { "False" }.to_owned(),
         Constant::Int(n) => n.to_string(),
         Constant::Double(bits) => crate::columns::value::double_text(f64::from_bits(*bits)),
         Constant::Text(text) => text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_most_frequent_stays() {
+        let count = |n: i64| if n < 3 { 100 } else { 1 + n as u64 % 3 };
+        let mut counts: HashMap<Constant, u64> =
+            (0..1000).map(|n| (Constant::Int(n), count(n))).collect();
+        halve(&mut counts);
+        assert!(counts.len() <= 500);
+        assert!((0..3).all(|n| counts[&Constant::Int(n)] >= 97));
     }
 }

@@ -17,7 +17,7 @@ use hashbrown::HashSet;
 use numpy::{IntoPyArray, PyArray1};
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyTuple};
@@ -47,7 +47,6 @@ fn search_error(error: SearchError<PyErr>) -> PyErr {
     match error {
         SearchError::Corrupt(error) => corrupt(error),
         SearchError::Stopped(error) => error,
-        SearchError::TooManyValues => PyOverflowError::new_err("the field has too many values"),
     }
 }
 

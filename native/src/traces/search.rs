@@ -20,15 +20,15 @@ const WAVE: usize = 16;
 /// Traces that indexes are asked for, rather than every granule.
 const MAX_LOOKED_UP: usize = 4096;
 
-/// Values that are counted at most, for one field.
-pub const MAX_VALUES: usize = 1 << 20;
+/// Values of one field that are counted at a time, and what they may take.
+pub const MAX_VALUES: usize = 1 << 18;
+pub const MAX_VALUES_BYTES: usize = 64 << 20;
 
 /// Why a search has no answer.
 #[derive(Debug)]
 pub enum SearchError<E> {
     Corrupt(Corrupt),
     Stopped(E),
-    TooManyValues,
 }
 
 impl<E> From<Corrupt> for SearchError<E> {
