@@ -127,8 +127,8 @@ async def test_a_time_before_all_times_is_the_first_one(app) -> None:
 async def test_deleting_a_record_takes_its_words_out_of_its_group(app, tmp_path) -> None:
     await send(app, error_record("payment of janedoe failed"), error_record("disk is full"))
     before = app.application[LOGS].deletions
-    query = LogQuery("janedoe")
-    await before.delete("default", query, NOW_NS - 10, NOW_NS + 10)
+    predicate = LogQuery("janedoe").to_predicate(NOW_NS)
+    await before.delete("default", predicate, NOW_NS - 10, NOW_NS + 10)
     assert {group["message"] for group in await errors(app)} == {"", "disk is full"}
     for path in tmp_path.glob(FILE + "*"):
         assert b"janedoe" not in path.read_bytes()
