@@ -58,7 +58,7 @@ def test_no_acknowledged_record_is_lost_or_doubled_at_any_kill(tmp_path: Path) -
                 page = search(server, id_, now_ms)
                 assert page["total"] == 1, f"{id_}: {page['total']} records"
                 assert [e["message"] for e in page["logs"]] == [LogWriter.message(id_)]
-            assert not unlisted(segments), "what the crash left over is still there"
+            wait_until(lambda: not unlisted(segments), "what the crash left over is gone", WAIT_S)
     finally:
         server.stop()
     say(
